@@ -1,0 +1,68 @@
+# The two commands of a newcomer are `make dev` and `make test`. Each installs what it needs.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# rados and rbd are Debian's, for the system's own Python; so the environment is made from that one.
+PYTHON := /usr/bin/python3
+BIN := .venv/bin
+DEBIAN := ceph-mon ceph-mgr ceph-osd ceph-common python3-rados python3-rbd python3-venv curl
+GENERATED := src/otterscale
+
+.PHONY: help dev test bench lint check-generated generate lock debian clean
+
+help: ## Show these targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+dev: .venv/installed ## Boot a throwaway Ceph, serve it, print calls to paste (ARGS="--keep --folder DIR")
+	@exec $(BIN)/rbd-connect dev $(ARGS)
+
+test: .venv/installed ## Run every test (ARGS="-k name")
+	@$(BIN)/python -m pytest $(ARGS)
+
+bench: .venv/installed ## Measure; never fails a build
+	@$(BIN)/python tests/bench/one_call.py $(ARGS)
+
+lint: .venv/installed ## Linters and the type checker
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/buf lint proto
+	$(BIN)/mypy
+
+generate: .venv/installed ## Generate the stubs from proto/ with local plugins
+	rm -rf $(GENERATED)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/buf generate
+
+check-generated: .venv/installed ## Fail where the committed stubs are not what proto/ generates
+	@fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/buf generate --output "$$fresh"; \
+	diff -r --exclude=__pycache__ "$$fresh/$(GENERATED)" $(GENERATED) || { echo 'The stubs are not current: run `make generate`.' >&2; exit 1; }
+
+lock: ## Resolve the dependencies of pyproject.toml anew
+	@tools=$$(mktemp -d); trap 'rm -rf "$$tools"' EXIT; \
+	$(PYTHON) -m venv "$$tools"; "$$tools/bin/pip" install --quiet uv; \
+	"$$tools/bin/uv" pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+		--custom-compile-command 'make lock' --group dev pyproject.toml -o requirements.lock
+
+clean: ## Remove what was installed and cached here
+	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find src tests -name __pycache__ -prune -exec rm -rf {} +
+
+debian:
+	@missing=; for package in $(DEBIAN); do \
+		[ "$$(dpkg-query -W -f '$${db:Status-Status}' $$package 2>/dev/null || true)" = installed ] || missing="$$missing $$package"; \
+	done; \
+	[ -n "$$missing" ] || exit 0; \
+	echo "Installing Debian packages:$$missing"; \
+	sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	$$sudo apt-get update -qq; \
+	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing
+
+.venv/installed: requirements.lock pyproject.toml | debian
+	@echo 'Making the virtual environment .venv'
+	@rm -rf .venv
+	@$(PYTHON) -m venv --system-site-packages .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@

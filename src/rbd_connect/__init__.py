@@ -1,0 +1,1 @@
+"""A Connect-protocol RPC server that creates and manages Ceph RBD image snapshots."""

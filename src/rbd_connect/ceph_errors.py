@@ -1,0 +1,165 @@
+"""The one table from what librados and librbd raise to what a client is told, and the one border that errors cross."""
+
+import errno
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import rados
+import rbd
+from connectrpc.code import Code
+
+from .errors import CephError
+
+__all__ = ["ERRNO_OF_CLASS", "MEANINGS", "Meaning", "ceph_errors", "connect_errors", "errno_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What an errno says to a client."""
+
+    code: Code
+    reason: str
+    message: str
+
+
+_CAPS = Meaning(Code.PERMISSION_DENIED, "CEPH_CAPS_MISSING", "The server's Ceph user has no capability for this.")
+_KEY = Meaning(
+    Code.PERMISSION_DENIED, "CEPH_AUTH_REJECTED", "The Ceph cluster does not accept the server's user and key."
+)
+_KEYRING = Meaning(Code.PERMISSION_DENIED, "CEPH_KEYRING_MISSING", "The server has no keyring for its Ceph user.")
+_VANISHED = Meaning(Code.NOT_FOUND, "VANISHED", "The pool, image or snapshot was removed meanwhile.")
+_EXISTS = Meaning(Code.ALREADY_EXISTS, "EXISTS", "It exists already.")
+_BUSY = Meaning(Code.FAILED_PRECONDITION, "BUSY", "It is in use.")
+_NOT_EMPTY = Meaning(Code.FAILED_PRECONDITION, "NOT_EMPTY", "It still holds others.")
+_STATE = Meaning(Code.FAILED_PRECONDITION, "WRONG_STATE", "Its state does not allow this.")
+_REFUSED = Meaning(Code.INVALID_ARGUMENT, "REFUSED_BY_CEPH", "Ceph refuses this argument.")
+_TOO_LONG = Meaning(Code.INVALID_ARGUMENT, "TOO_LONG", "A name is longer than Ceph allows.")
+_RANGE = Meaning(Code.OUT_OF_RANGE, "OUT_OF_RANGE", "The argument is out of the image's range.")
+_UNSUPPORTED = Meaning(Code.UNIMPLEMENTED, "NOT_SUPPORTED", "This Ceph cluster or image does not support it.")
+_QUOTA = Meaning(
+    Code.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED", "The image's snapshot limit or the pool's quota is reached."
+)
+_FULL = Meaning(Code.RESOURCE_EXHAUSTED, "NO_SPACE", "The Ceph cluster or pool is full.")
+_SERVER_FULL = Meaning(Code.RESOURCE_EXHAUSTED, "SERVER_EXHAUSTED", "The server has run out of memory or descriptors.")
+_LOCK = Meaning(Code.UNAVAILABLE, "LOCK_UNAVAILABLE", "The image's exclusive lock cannot be had at the moment.")
+_LOST = Meaning(Code.UNAVAILABLE, "CONNECTION_LOST", "The connection to the Ceph cluster was lost.")
+_TIMED_OUT = Meaning(
+    Code.UNAVAILABLE, "CEPH_TIMED_OUT", "The Ceph cluster did not answer in time; the outcome is unknown."
+)
+_TRY_AGAIN = Meaning(Code.UNAVAILABLE, "TRY_AGAIN", "The Ceph cluster asks to try again.")
+_CANCELED = Meaning(Code.ABORTED, "OPERATION_CANCELED", "Ceph gave the operation up.")
+_IO = Meaning(Code.DATA_LOSS, "IO_ERROR", "Ceph reports an I/O error.")
+
+MEANINGS: Mapping[int, Meaning] = MappingProxyType(
+    {
+        errno.EPERM: _CAPS,
+        errno.EACCES: _KEY,
+        errno.ENOENT: _VANISHED,
+        errno.EEXIST: _EXISTS,
+        errno.EBUSY: _BUSY,
+        errno.ENOTEMPTY: _NOT_EMPTY,
+        errno.EXDEV: _STATE,
+        errno.EINVAL: _REFUSED,
+        errno.E2BIG: _TOO_LONG,
+        errno.ENAMETOOLONG: _TOO_LONG,
+        errno.EDOM: _RANGE,
+        errno.ERANGE: _RANGE,
+        errno.EFBIG: _RANGE,
+        errno.ENOSYS: _UNSUPPORTED,
+        errno.EOPNOTSUPP: _UNSUPPORTED,
+        errno.ENOEXEC: _UNSUPPORTED,
+        errno.EDQUOT: _QUOTA,
+        errno.ENOSPC: _FULL,
+        errno.ENOMEM: _SERVER_FULL,
+        errno.EMFILE: _SERVER_FULL,
+        errno.ENFILE: _SERVER_FULL,
+        # librbd answers EROFS where the lock cannot be had. An image that really is read-only is told apart before: see
+        # snapshot.py.
+        errno.EROFS: _LOCK,
+        # EBLOCKLISTED is ESHUTDOWN (src/include/rados.h).
+        errno.ESHUTDOWN: _LOST,
+        errno.ENOTCONN: _LOST,
+        errno.ECONNABORTED: _LOST,
+        errno.ECONNREFUSED: _LOST,
+        errno.ECONNRESET: _LOST,
+        errno.EPIPE: _LOST,
+        errno.EHOSTDOWN: _LOST,
+        errno.EHOSTUNREACH: _LOST,
+        errno.ENETDOWN: _LOST,
+        errno.ENETUNREACH: _LOST,
+        errno.ENXIO: _LOST,
+        errno.ETIMEDOUT: _TIMED_OUT,
+        errno.EAGAIN: _TRY_AGAIN,
+        errno.EINTR: _TRY_AGAIN,
+        errno.EINPROGRESS: _TRY_AGAIN,
+        errno.EALREADY: _TRY_AGAIN,
+        errno.ESTALE: _TRY_AGAIN,
+        errno.ECANCELED: _CANCELED,
+        errno.EIO: _IO,
+        errno.EBADMSG: _IO,
+        errno.EILSEQ: _IO,
+        errno.ENODATA: _IO,
+    }
+)
+
+# The bindings' errors that come without an errno: their own objects were closed under a call, or they cut a write
+# short.
+ERRNO_OF_CLASS: Mapping[type[Exception], int] = MappingProxyType(
+    {
+        rados.RadosStateError: errno.ESHUTDOWN,
+        rados.IoctxStateError: errno.ESHUTDOWN,
+        rados.ObjectStateError: errno.ESHUTDOWN,
+        rados.NotConnected: errno.ESHUTDOWN,
+        rbd.IncompleteWriteError: errno.EIO,
+    }
+)
+
+
+def errno_of(error: Exception) -> int | None:
+    """Give a binding's error as a positive errno, or None where it has none."""
+    number = getattr(error, "errno", None)
+    if isinstance(number, int) and number:
+        return abs(number)
+    return next((number for kind, number in ERRNO_OF_CLASS.items() if isinstance(error, kind)), None)
+
+
+@contextmanager
+def ceph_errors() -> Iterator[None]:
+    """Turn what librados and librbd raise into a CephError.
+
+    What the table does not know passes unchanged: it is a defect, to be logged.
+    """
+    try:
+        yield
+    except (rados.Error, rbd.Error) as error:
+        number = errno_of(error)
+        meaning = None if number is None else MEANINGS.get(number)
+        if meaning is None:
+            raise
+        raise _ceph_error(meaning, number) from error
+
+
+@contextmanager
+def connect_errors() -> Iterator[None]:
+    """Turn what ``rados_connect`` raises into a CephError.
+
+    ENOENT is a missing keyring there, and nothing is a client's fault.
+    """
+    try:
+        yield
+    except rados.Error as error:
+        number = errno_of(error)
+        match number:
+            case errno.EACCES | errno.EPERM:
+                meaning = _KEY
+            case errno.ENOENT:
+                meaning = _KEYRING
+            case _:
+                meaning = Meaning(Code.UNAVAILABLE, "CONNECT_FAILED", "The Ceph cluster cannot be reached.")
+        raise _ceph_error(meaning, number) from error
+
+
+def _ceph_error(meaning: Meaning, number: int | None) -> CephError:
+    return CephError(meaning.code, meaning.reason, meaning.message, number)

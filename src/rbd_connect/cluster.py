@@ -1,0 +1,84 @@
+"""One scope's connection to its Ceph cluster: opened at the first call, shared by all, closed last."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import rados
+
+from .ceph_errors import ceph_errors, connect_errors
+from .errors import NotFoundError
+from .settings import CephSettings, ScopeSettings
+
+__all__ = ["Cluster"]
+
+
+class Cluster:
+    """A Ceph cluster under the name of its scope. Its calls block; they may come from any thread."""
+
+    def __init__(self, scope: str, settings: ScopeSettings, ceph: CephSettings) -> None:
+        self.scope = scope
+        self._settings = settings
+        self._ceph = ceph
+        self._lock = threading.Lock()
+        self._connection: rados.Rados | None = None
+
+    @contextmanager
+    def pool(self, name: str, namespace: str = "") -> Iterator[rados.Ioctx]:
+        """Open a pool (``rados_ioctx_create``), in one of its namespaces.
+
+        Everything of Ceph happens inside; CephError is what comes out.
+
+        Raises NotFoundError for the pool, CephError.
+        """
+        connection = self._connected()
+        with ceph_errors():
+            try:
+                ioctx = connection.open_ioctx(name)
+            except rados.ObjectNotFound as error:
+                raise NotFoundError("pool", name, f"in scope {self.scope!r}") from error
+            with ioctx:
+                ioctx.set_namespace(namespace)
+                yield ioctx
+
+    def close(self) -> None:
+        """Close the connection (``rados_shutdown``), if there is one. No call may be under way."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.shutdown()
+                self._connection = None
+
+    def _connected(self) -> rados.Rados:
+        """Give the connection, opened (``rados_connect``) by whoever needs it first.
+
+        A failure is not remembered. Raises CephError.
+        """
+        with self._lock, connect_errors():
+            if self._connection is None:
+                self._connection = self._connect()
+            return self._connection
+
+    def _connect(self) -> rados.Rados:
+        # What $cluster stands for in a keyring's path is the name of the conf file, as with `ceph --cluster NAME`.
+        connection = rados.Rados(
+            conffile=str(self._settings.conf),
+            name=self._settings.client,
+            clustername=self._settings.conf.stem,
+            conf=self._options(),
+        )
+        try:
+            connection.connect()
+        except rados.Error:
+            connection.shutdown()
+            raise
+        return connection
+
+    def _options(self) -> dict[str, str]:
+        options = {
+            "client_mount_timeout": str(self._ceph.connect_timeout),
+            "rados_mon_op_timeout": str(self._ceph.mon_timeout),
+            "rados_osd_op_timeout": str(self._ceph.osd_timeout),
+        }
+        if self._settings.keyring is not None:
+            options["keyring"] = str(self._settings.keyring)
+        return options

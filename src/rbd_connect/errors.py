@@ -1,0 +1,84 @@
+"""What can go wrong, in the caller's terms: a code, a reason that a program can act on, a message for developers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from connectrpc.code import Code
+
+if TYPE_CHECKING:
+    from .snapshot import Snapshot
+
+__all__ = [
+    "AlreadyExistsError",
+    "CephError",
+    "InvalidRequestError",
+    "NotFoundError",
+    "ResourceType",
+    "ServiceError",
+    "StartError",
+    "Violation",
+]
+
+ResourceType = Literal["scope", "pool", "namespace", "image", "snapshot"]
+
+
+class StartError(Exception):
+    """The program cannot start. Its text is for the one who starts it: what is wrong, where, and the remedy."""
+
+
+class ServiceError(Exception):
+    """An answer that is no success.
+
+    ``reason`` is UPPER_SNAKE_CASE and stable; ``message`` is English and free to change.
+    """
+
+    def __init__(self, code: Code, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    """A field of a request that is not valid, by its name in the proto file, and what is allowed there."""
+
+    field: str
+    reason: str
+    description: str
+
+
+class InvalidRequestError(ServiceError):
+    """The request can never succeed, whatever the state of the cluster."""
+
+    def __init__(self, violations: Sequence[Violation], reason: str = "INVALID_NAME") -> None:
+        super().__init__(Code.INVALID_ARGUMENT, reason, " ".join(violation.description for violation in violations))
+        self.violations = tuple(violations)
+
+
+class NotFoundError(ServiceError):
+    """A scope, pool, namespace, image or snapshot that does not exist."""
+
+    def __init__(self, resource_type: ResourceType, name: str, place: str) -> None:
+        super().__init__(
+            Code.NOT_FOUND, f"{resource_type.upper()}_NOT_FOUND", f"There is no {resource_type} {name!r} {place}."
+        )
+        self.resource_type = resource_type
+        self.name = name
+
+
+class AlreadyExistsError(ServiceError):
+    """The snapshot exists. It comes along, so that a retry needs no second call."""
+
+    def __init__(self, snapshot: "Snapshot") -> None:
+        super().__init__(Code.ALREADY_EXISTS, "SNAPSHOT_EXISTS", f"The snapshot {snapshot.name!r} exists already.")
+        self.snapshot = snapshot
+
+
+class CephError(ServiceError):
+    """Ceph answered with an errno. ``errno`` is positive, or None where the binding gave none."""
+
+    def __init__(self, code: Code, reason: str, message: str, errno: int | None) -> None:
+        super().__init__(code, reason, message)
+        self.errno = errno

@@ -1,0 +1,89 @@
+"""librbd calls on snapshots. All of them block."""
+
+from dataclasses import dataclass
+
+import rados
+import rbd
+from connectrpc.code import Code
+
+from .errors import AlreadyExistsError, ServiceError
+from .image import is_non_primary, open_image
+from .spec import SnapshotSpec
+from .usage import Listed, used_bytes
+
+__all__ = ["Snapshot", "create"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What is true of a snapshot.
+
+    ``quota_bytes`` is the image's size at it; ``used_bytes`` is None where it is unknown.
+    """
+
+    name: str
+    protected: bool
+    quota_bytes: int
+    used_bytes: int | None
+
+
+def create(ioctx: rados.Ioctx, spec: SnapshotSpec, *, diff_budget: int) -> Snapshot:
+    """Create a snapshot (``rbd_snap_create``) and describe it.
+
+    ``diff_budget`` bounds, in objects, what is spent on its used bytes.
+
+    Raises AlreadyExistsError with the existing snapshot, NotFoundError, ServiceError; and what the bindings raise.
+    """
+    with open_image(ioctx, spec) as image:
+        try:
+            image.create_snap(spec.snapshot)
+        except rbd.ImageExists as error:
+            raise AlreadyExistsError(_describe(ioctx, image, spec.snapshot, diff_budget)) from error
+        except rbd.ReadOnlyImage as error:
+            if is_non_primary(image):
+                raise ServiceError(
+                    Code.FAILED_PRECONDITION,
+                    "IMAGE_NON_PRIMARY",
+                    f"The image {spec.image!r} is a mirror's replica, and read-only here.",
+                ) from error
+            raise
+        return _describe(ioctx, image, spec.snapshot, diff_budget)
+
+
+def _describe(ioctx: rados.Ioctx, image: rbd.Image, name: str, diff_budget: int) -> Snapshot:
+    listing = _list(image)
+    if listing is None:
+        return _describe_unlisted(image, name)
+    snapshot = next((listed for listed in listing if listed.user and listed.name == name), None)
+    if snapshot is None:
+        raise ServiceError(
+            Code.ABORTED, "SNAPSHOT_VANISHED", f"The snapshot {name!r} was removed by another client meanwhile."
+        )
+    return Snapshot(
+        name=name,
+        protected=image.is_protected_snap(name),
+        quota_bytes=snapshot.size,
+        used_bytes=used_bytes(ioctx, image, listing, snapshot, diff_budget=diff_budget),
+    )
+
+
+def _list(image: rbd.Image) -> list[Listed] | None:
+    """List an image's snapshots by rising id (``rbd_snap_list2``).
+
+    None where the binding cannot, since a name among them is no UTF-8.
+    """
+    try:
+        found = [
+            Listed(snap["id"], snap["name"], snap["size"], snap["namespace"] == rbd.RBD_SNAP_NAMESPACE_TYPE_USER)
+            for snap in image.list_snaps()
+        ]
+    except UnicodeDecodeError:
+        return None
+    return sorted(found, key=lambda listed: listed.id)
+
+
+def _describe_unlisted(image: rbd.Image, name: str) -> Snapshot:
+    """Describe a snapshot without the listing; what it used is unknown, since the snapshot before it is."""
+    protected = image.is_protected_snap(name)
+    image.set_snap_by_id(image.snap_get_id(name))
+    return Snapshot(name=name, protected=protected, quota_bytes=image.size(), used_bytes=None)

@@ -1,0 +1,69 @@
+"""The common way of every call, whatever carries it: request id, a line in the log, errors as a client may see them."""
+
+import json
+import logging
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from connectrpc.code import Code
+from google.protobuf.message import Message
+
+from .details import error_details
+from .errors import ServiceError
+
+__all__ = ["Failure", "answer", "new_request_id"]
+
+_log = logging.getLogger(__name__)
+_Response = TypeVar("_Response")
+
+
+class Failure(Exception):  # noqa: N818 - the outcome of a call, for a transport to write; no defect
+    """A call that failed: what a transport writes, each in its own way."""
+
+    def __init__(self, error: ServiceError, request: Message | None, request_id: str) -> None:
+        super().__init__(error.message)
+        self.code = error.code
+        self.message = error.message
+        self.details = list(error_details(error, request, request_id))
+
+
+def new_request_id() -> str:
+    return uuid.uuid4().hex
+
+
+async def answer(
+    handler: Callable[[], Awaitable[_Response]], *, method: str, request: Message, request_id: str
+) -> _Response:
+    """Call a handler of ``request``.
+
+    Raises Failure for whatever it raises; what nobody foresaw is logged with its traceback under the request id.
+    """
+    started = time.monotonic()
+    outcome = "canceled"
+    try:
+        response = await handler()
+        outcome = "ok"
+    except ServiceError as error:
+        outcome = error.code.value
+        raise Failure(error, request, request_id) from error
+    except Exception as error:
+        outcome = Code.INTERNAL.value
+        _log.exception("request %s failed in a way that nobody foresaw", request_id)
+        raise Failure(
+            ServiceError(Code.INTERNAL, "INTERNAL", f"The server failed; its log has more under request {request_id}."),
+            request,
+            request_id,
+        ) from error
+    finally:
+        _log_call(method, request, outcome, time.monotonic() - started, request_id)
+    return response
+
+
+def _log_call(method: str, request: Message, outcome: str, seconds: float, request_id: str) -> None:
+    # Names are quoted as JSON: no caller can break a line.
+    fields = {descriptor.name: value for descriptor, value in request.ListFields()}
+    _log.info(
+        "%s %s %.1f ms request %s %s", method, outcome, seconds * 1000, request_id, json.dumps(fields, default=str)
+    )

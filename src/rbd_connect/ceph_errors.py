@@ -12,7 +12,7 @@ from connectrpc.code import Code
 
 from .errors import CephError
 
-__all__ = ["ERRNO_OF_CLASS", "MEANINGS", "Meaning", "ceph_errors", "connect_errors", "errno_of"]
+__all__ = ["ERRNO_OF_CLASS", "MEANINGS", "Meaning", "ceph_errors", "conf_errors", "connect_errors", "errno_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,8 @@ _KEY = Meaning(
     Code.PERMISSION_DENIED, "CEPH_AUTH_REJECTED", "The Ceph cluster does not accept the server's user and key."
 )
 _KEYRING = Meaning(Code.PERMISSION_DENIED, "CEPH_KEYRING_MISSING", "The server has no keyring for its Ceph user.")
+_CONF = Meaning(Code.UNAVAILABLE, "CEPH_CONF_UNREADABLE", "The server cannot read the cluster's configuration.")
+_UNREACHABLE = Meaning(Code.UNAVAILABLE, "CONNECT_FAILED", "The Ceph cluster cannot be reached.")
 _VANISHED = Meaning(Code.NOT_FOUND, "VANISHED", "The pool, image or snapshot was removed meanwhile.")
 _EXISTS = Meaning(Code.ALREADY_EXISTS, "EXISTS", "It exists already.")
 _BUSY = Meaning(Code.FAILED_PRECONDITION, "BUSY", "It is in use.")
@@ -98,10 +100,15 @@ MEANINGS: Mapping[int, Meaning] = MappingProxyType(
         errno.ESTALE: _TRY_AGAIN,
         errno.ECANCELED: _CANCELED,
         errno.EIO: _IO,
-        errno.EBADMSG: _IO,
+        # librbd answers EBADMSG where the reply to its notification never came.
+        errno.EBADMSG: _TIMED_OUT,
         errno.EILSEQ: _IO,
         errno.ENODATA: _IO,
     }
+)
+
+_CONNECT_MEANINGS: Mapping[int | None, Meaning] = MappingProxyType(
+    {errno.EPERM: _KEY, errno.EACCES: _KEY, errno.ENOENT: _KEYRING}
 )
 
 # The bindings' errors that come without an errno: their own objects were closed under a call, or they cut a write
@@ -142,6 +149,15 @@ def ceph_errors() -> Iterator[None]:
 
 
 @contextmanager
+def conf_errors() -> Iterator[None]:
+    """Turn what ``rados_conf_read_file`` and ``rados_conf_set`` raise into a CephError."""
+    try:
+        yield
+    except rados.Error as error:
+        raise _ceph_error(_CONF, errno_of(error)) from error
+
+
+@contextmanager
 def connect_errors() -> Iterator[None]:
     """Turn what ``rados_connect`` raises into a CephError.
 
@@ -151,14 +167,7 @@ def connect_errors() -> Iterator[None]:
         yield
     except rados.Error as error:
         number = errno_of(error)
-        match number:
-            case errno.EACCES | errno.EPERM:
-                meaning = _KEY
-            case errno.ENOENT:
-                meaning = _KEYRING
-            case _:
-                meaning = Meaning(Code.UNAVAILABLE, "CONNECT_FAILED", "The Ceph cluster cannot be reached.")
-        raise _ceph_error(meaning, number) from error
+        raise _ceph_error(_CONNECT_MEANINGS.get(number, _UNREACHABLE), number) from error
 
 
 def _ceph_error(meaning: Meaning, number: int | None) -> CephError:

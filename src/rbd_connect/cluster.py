@@ -6,8 +6,9 @@ from contextlib import contextmanager
 
 import rados
 
-from .ceph_errors import ceph_errors, connect_errors
+from .ceph_errors import ceph_errors, conf_errors, connect_errors
 from .errors import NotFoundError
+from .fullness import Fullness
 from .settings import CephSettings, ScopeSettings
 
 __all__ = ["Cluster"]
@@ -22,6 +23,7 @@ class Cluster:
         self._ceph = ceph
         self._lock = threading.Lock()
         self._connection: rados.Rados | None = None
+        self._fullness = Fullness()
 
     @contextmanager
     def pool(self, name: str, namespace: str = "") -> Iterator[rados.Ioctx]:
@@ -41,6 +43,13 @@ class Cluster:
                 ioctx.set_namespace(namespace)
                 yield ioctx
 
+    @contextmanager
+    def pool_with_room(self, name: str, namespace: str = "") -> Iterator[rados.Ioctx]:
+        """Open a pool as ``pool`` does, to write in it. Raises CephError (resource_exhausted) where it is full."""
+        with self.pool(name, namespace) as ioctx:
+            self._fullness.check(self._connected(), name)
+            yield ioctx
+
     def close(self) -> None:
         """Close the connection (``rados_shutdown``), if there is one. No call may be under way."""
         with self._lock:
@@ -53,24 +62,26 @@ class Cluster:
 
         A failure is not remembered. Raises CephError.
         """
-        with self._lock, connect_errors():
+        with self._lock:
             if self._connection is None:
                 self._connection = self._connect()
             return self._connection
 
     def _connect(self) -> rados.Rados:
         # What $cluster stands for in a keyring's path is the name of the conf file, as with `ceph --cluster NAME`.
-        connection = rados.Rados(
-            conffile=str(self._settings.conf),
-            name=self._settings.client,
-            clustername=self._settings.conf.stem,
-            conf=self._options(),
-        )
-        try:
-            connection.connect()
-        except rados.Error:
-            connection.shutdown()
-            raise
+        with conf_errors():
+            connection = rados.Rados(
+                conffile=str(self._settings.conf),
+                name=self._settings.client,
+                clustername=self._settings.conf.stem,
+                conf=self._options(),
+            )
+        with connect_errors():
+            try:
+                connection.connect()
+            except rados.Error:
+                connection.shutdown()
+                raise
         return connection
 
     def _options(self) -> dict[str, str]:

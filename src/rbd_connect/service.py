@@ -37,7 +37,7 @@ class StorageService:
         return snapshot_message(await self._calls.run(spec.scope, self._create, cluster, spec))
 
     def _create(self, cluster: Cluster, spec: SnapshotSpec) -> snapshot.Snapshot:
-        with cluster.pool(spec.pool, spec.namespace) as ioctx:
+        with cluster.pool_with_room(spec.pool, spec.namespace) as ioctx:
             return snapshot.create(ioctx, spec, diff_budget=self._usage.diff_budget)
 
     def _cluster(self, scope: str) -> Cluster:

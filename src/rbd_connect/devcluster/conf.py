@@ -31,6 +31,7 @@ osd pool default pg autoscale mode = off
 osd crush chooseleaf type = 0
 
 [mon]
+admin socket = {folder}/$name.asok
 mon data = {folder}/mon
 log file = {folder}/mon.log
 mon allow pool size one = true
@@ -40,6 +41,7 @@ paxos propose interval = {paxos_propose_interval}
 paxos min wait = {paxos_min_wait}
 
 [mgr]
+admin socket = {folder}/$name.asok
 mgr data = {folder}/mgr
 log file = {folder}/mgr.log
 mgr initial modules =
@@ -48,6 +50,7 @@ mgr tick period = 1
 mgr stats period = 1
 
 [osd]
+admin socket = {folder}/$name.asok
 osd data = {folder}/osd
 log file = {folder}/osd.log
 osd objectstore = bluestore

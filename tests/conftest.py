@@ -1,0 +1,53 @@
+"""One real cluster and one real server for the whole run; an image of its own for each test."""
+
+import itertools
+from collections.abc import Callable, Iterator
+
+import pytest
+import rbd
+
+from rbd_connect.devcluster import DevCluster
+from support.server import Server, run_server
+from support.tools import Tools, write_scope
+
+MIB = 1 << 20
+NewImage = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevCluster]:
+    """A cluster whose monitor commits at once, with the pool rbd and the user that the README tells of."""
+    with DevCluster(tmp_path_factory.mktemp("ceph"), paxos_propose_interval=0.01) as cluster:
+        cluster.create_pool("rbd")
+        cluster.create_user("client.rbd-connect", mon="profile rbd", osd="profile rbd")
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def tools(cluster: DevCluster) -> Tools:
+    return Tools(cluster)
+
+
+@pytest.fixture(scope="session")
+def server(cluster: DevCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of that cluster as scope test, on a free port."""
+    settings = write_scope("test", cluster)
+    with run_server(tmp_path_factory.mktemp("server"), settings, "--listen-http", "127.0.0.1:0") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def new_image(tools: Tools) -> NewImage:
+    """Make an image of 16 MiB with the default features and no data; give its name."""
+    numbers = itertools.count(1)
+
+    def make(size: int = 16 * MIB, *, pool: str = "rbd", namespace: str = "", written: int = 0) -> str:
+        name = f"image-{next(numbers)}"
+        with tools.ioctx(pool, namespace) as ioctx:
+            rbd.RBD().create(ioctx, name, size)
+            if written:
+                with rbd.Image(ioctx, name) as image:
+                    image.write(b"x" * written, 0)
+        return name
+
+    return make

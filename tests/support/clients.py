@@ -1,0 +1,129 @@
+"""Clients: curl, buf curl, and the generated one in three forms. Each gives what came back in one form."""
+
+import base64
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from connectrpc.codec import Codec
+from connectrpc.compat import google_protobuf_binary_codec, google_protobuf_json_codec
+from connectrpc.errors import ConnectError
+from connectrpc.protocol import ProtocolType
+from google.protobuf import json_format, symbol_database
+from google.rpc import error_details_pb2
+
+from otterscale.storage.v1.storage_connect import StorageServiceClientSync
+from otterscale.storage.v1.storage_pb2 import CreateImageSnapshotRequest
+
+from .server import Server
+
+__all__ = ["CLIENTS", "Client", "Outcome", "create", "error_outcome", "post", "request"]
+
+PROTO = Path(__file__).parents[2] / "proto"
+BUF = str(Path(sys.prefix) / "bin" / "buf")
+REQUIRED_HEADERS = {"Content-Type": "application/json", "Connect-Protocol-Version": "1"}
+
+assert error_details_pb2.DESCRIPTOR  # registers the messages that details are read as
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came back: the reply as JSON has it, or an error with its details by the last part of their type's name."""
+
+    reply: dict[str, Any] | None = None
+    code: str | None = None
+    message: str = ""
+    details: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def reason(self) -> str:
+        return str(self.details["ErrorInfo"]["reason"])
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        metadata = self.details["ErrorInfo"]["metadata"]
+        assert isinstance(metadata, dict)
+        return metadata
+
+
+Client = Callable[[Server, Mapping[str, str]], Outcome]
+
+
+def request(pool: str, image: str, snapshot: str, scope: str = "test") -> dict[str, str]:
+    return {"scope": scope, "poolName": pool, "imageName": image, "snapshotName": snapshot}
+
+
+def post(url: str, body: str, headers: Mapping[str, str] = REQUIRED_HEADERS) -> tuple[int, str]:
+    """Post a body with curl. Give the status and the body that came back."""
+    words = [word for name, value in headers.items() for word in ("--header", f"{name}: {value}")]
+    done = subprocess.run(
+        ["curl", "--silent", "--show-error", *words, "--data-binary", body, "--write-out", "\n%{http_code}", url],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    text, _, status = done.stdout.rpartition("\n")
+    return int(status), text
+
+
+def curl(server: Server, body: Mapping[str, str]) -> Outcome:
+    status, text = post(server.procedure_url, json.dumps(body))
+    return Outcome(reply=json.loads(text)) if status == 200 else error_outcome(json.loads(text))
+
+
+def buf_curl(protocol: str, server: Server, body: Mapping[str, str]) -> Outcome:
+    done = subprocess.run(
+        [BUF, "curl", "--schema", PROTO, "--protocol", protocol, "--data", json.dumps(body), server.procedure_url],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode == 0:
+        return Outcome(reply=json.loads(done.stdout))
+    return error_outcome(json.loads(done.stderr), with_debug=protocol == "connect")
+
+
+def generated(protocol: ProtocolType, codec: Codec, server: Server, body: Mapping[str, str]) -> Outcome:
+    message = json_format.ParseDict(dict(body), CreateImageSnapshotRequest())
+    with StorageServiceClientSync(server.url, protocol=protocol, codec=codec) as client:
+        try:
+            return Outcome(reply=json_format.MessageToDict(client.create_image_snapshot(message)))
+        except ConnectError as error:
+            details = {detail.type_name: _read(detail.type_name, detail.message_bytes) for detail in error.details}
+            return Outcome(code=error.code.value, message=error.message, details=_by_short_name(details))
+
+
+def error_outcome(error: Mapping[str, Any], *, with_debug: bool = True) -> Outcome:
+    """Read an error as Connect writes it. ``debug``, which only Connect has, must say what ``value`` does."""
+    details = {}
+    for detail in error.get("details", []):
+        details[detail["type"]] = _read(detail["type"], base64.b64decode(detail["value"] + "=="))
+        assert detail.get("debug") == (details[detail["type"]] if with_debug else None)
+    return Outcome(code=error["code"], message=error["message"], details=_by_short_name(details))
+
+
+def _read(type_name: str, value: bytes) -> dict[str, Any]:
+    message = symbol_database.Default().GetSymbol(type_name).FromString(value)
+    return json_format.MessageToDict(message)
+
+
+def _by_short_name(details: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {name.rpartition(".")[2]: detail for name, detail in details.items()}
+
+
+CLIENTS: dict[str, Client] = {
+    "curl": curl,
+    "buf-curl": partial(buf_curl, "connect"),
+    "buf-curl-grpc-web": partial(buf_curl, "grpcweb"),
+    "connect-binary": partial(generated, ProtocolType.CONNECT, google_protobuf_binary_codec()),
+    "connect-json": partial(generated, ProtocolType.CONNECT, google_protobuf_json_codec()),
+    "grpc-web": partial(generated, ProtocolType.GRPC_WEB, google_protobuf_binary_codec()),
+}
+
+# The quickest of them, for tests in which it does not matter which it is.
+create: Client = CLIENTS["connect-binary"]

@@ -1,0 +1,76 @@
+"""A server, started as a user starts it: `rbd-connect serve`, in a process of its own."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+COMMAND = str(Path(sys.prefix) / "bin" / "rbd-connect")
+PROCEDURE = "otterscale.storage.v1.StorageService/CreateImageSnapshot"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that is ready. ``log`` is the file with what it prints on standard error."""
+
+    address: str
+    process: "subprocess.Popen[str]"
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.address}"
+
+    @property
+    def procedure_url(self) -> str:
+        return f"{self.url}/{PROCEDURE}"
+
+
+@contextmanager
+def run_server(
+    folder: Path, settings: str, *flags: str, environment: Mapping[str, str] | None = None
+) -> Iterator[Server]:
+    """Start a server with a settings file, wait until it says that it serves; stop it, and see it end well."""
+    config = folder / "rbd-connect.toml"
+    config.write_text(settings, encoding="utf-8")
+    log = folder / "server.log"
+    with log.open("w") as sink:
+        process = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", COMMAND, "serve", "--config", str(config), *flags],
+            stdout=subprocess.PIPE,
+            stderr=sink,
+            text=True,
+            env={**os.environ, **(environment or {})},
+        )
+    try:
+        assert process.stdout is not None
+        ready = process.stdout.readline()
+        match = re.fullmatch(r"serving .* on http://(\S+)\n", ready)
+        assert match, f"{ready!r}\n{log.read_text()}"
+        yield Server(match[1], process, log)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0, log.read_text()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def start_and_fail(*words: str, environment: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+    """Run `rbd-connect` with settings that must not let it start."""
+    return subprocess.run(
+        [COMMAND, *words],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env={**os.environ, **(environment or {})},
+    )
+
+
+def lines(text: str) -> Sequence[str]:
+    return text.strip().split("\n")

@@ -5,10 +5,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import rbd
+from hypothesis import settings
 
 from rbd_connect.devcluster import DevCluster
 from support.server import Server, run_server
 from support.tools import Tools, write_scope
+
+settings.register_profile("thorough", max_examples=2000)
 
 MIB = 1 << 20
 NewImage = Callable[..., str]

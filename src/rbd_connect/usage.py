@@ -59,7 +59,7 @@ def _used_bytes(
     ioctx: rados.Ioctx, image: rbd.Image, listing: Sequence[Listed], snapshot: Listed, diff_budget: int
 ) -> int | None:
     if snapshot.size == 0:
-        return 0
+        return 0  # to ask for the diff of nothing would abort the process (ceph_assert in librbd's DiffIterate.cc)
     older = list(takewhile(lambda other: other.id < snapshot.id, listing))
     before = next((other for other in reversed(older) if other.user), None)
     between = [other for other in older if before is None or other.id > before.id]

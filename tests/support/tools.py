@@ -39,8 +39,9 @@ class Tools:
 
     def used_bytes(self, image: str, snapshot: str) -> int:
         """What `rbd du` prints for a snapshot."""
-        (used,) = self.rbd_json("du", f"{image}@{snapshot}")["images"]
-        return int(used["used_size"])
+        rows = self.rbd_json("du", f"{image}@{snapshot}")["images"]
+        (row,) = [row for row in rows if row.get("snapshot") == snapshot]
+        return int(row["used_size"])
 
     def watchers(self, image: str) -> list[Any]:
         """Who has the image open, as `rbd status` prints it."""

@@ -71,5 +71,6 @@ class Daemon:
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=subprocess.STDOUT,
+            cwd="/",  # where a daemon runs; Debian 13's OSD looks for its classes in a path relative to it
             start_new_session=True,
         )

@@ -62,6 +62,7 @@ MEANINGS: Mapping[int, Meaning] = MappingProxyType(
         errno.EEXIST: _EXISTS,
         errno.EBUSY: _BUSY,
         errno.ENOTEMPTY: _NOT_EMPTY,
+        errno.EMLINK: _STATE,  # the image belongs to a group
         errno.EXDEV: _STATE,
         errno.EINVAL: _REFUSED,
         errno.E2BIG: _TOO_LONG,

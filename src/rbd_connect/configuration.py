@@ -43,7 +43,7 @@ def load(given: Sequence[Setting], *, ceph_folder: Path = CEPH_FOLDER) -> Settin
 
     Raises ConfigurationError.
     """
-    if not any(setting.key[0] == "scopes" for setting in given):
+    if not any(setting.key[0] == "scopes" and setting.value != {} for setting in given):
         given = [*_scopes_in(ceph_folder), *given]
     chosen = {setting.key: setting for setting in given}
     try:
@@ -112,6 +112,8 @@ def _explain(error: ValidationError, given: Mapping[Key, Setting]) -> str:
             problem = "is required"
         case "value_error":
             problem = str(first["ctx"]["error"])
+        case "dict_type" | "model_type":
+            problem = "must be a table"
         case "string_pattern_mismatch":
             problem = "must be a Ceph user, like client.rbd-connect"
         case _:

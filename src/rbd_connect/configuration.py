@@ -43,7 +43,7 @@ def load(given: Sequence[Setting], *, ceph_folder: Path = CEPH_FOLDER) -> Settin
 
     Raises ConfigurationError.
     """
-    if not any(setting.key[0] == "scopes" and setting.value != {} for setting in given):
+    if not any(len(setting.key) > 1 or setting.value for setting in given if setting.key[0] == "scopes"):
         given = [*_scopes_in(ceph_folder), *given]
     chosen = {setting.key: setting for setting in given}
     try:

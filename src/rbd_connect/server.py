@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -31,8 +32,10 @@ def bind(address: Address) -> socket.socket:
         family = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server(address, family=family)
     except OSError as error:
+        # create_server adds to an error's text, and getaddrinfo's numbers are its own.
+        problem = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
         raise ListenError(
-            f"listen.http: cannot listen on {address}: {error.strerror}. Choose another address with --listen-http."
+            f"listen.http: cannot listen on {address}: {problem}. Choose another address with --listen-http."
         ) from error
 
 

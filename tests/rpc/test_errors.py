@@ -2,8 +2,6 @@
 
 import contextlib
 import json
-import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +11,7 @@ from conftest import NewImage
 from rbd_connect.devcluster import DevCluster
 from support.clients import CLIENTS, Client, Outcome, create, request
 from support.server import Server, run_server
-from support.tools import Tools, write_scope
+from support.tools import Tools, frozen, wait_until, write_scope
 
 every_client = pytest.mark.parametrize("client", [pytest.param(client, id=name) for name, client in CLIENTS.items()])
 
@@ -94,12 +92,12 @@ def test_every_field_that_is_not_valid_is_named(server: Server) -> None:
 def other_users(cluster: DevCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with a scope for each way in which a Ceph user may be of no use."""
     cluster.create_user("client.reader", mon="profile rbd", osd="profile rbd-read-only")
-    cluster.create_user("client.nothing", mon="allow r")
+    cluster.create_user("client.elsewhere", mon="profile rbd", osd="profile rbd pool=elsewhere")
     wrong = cluster.folder / "wrong.keyring"
     wrong.write_text("[client.rbd-connect]\n\tkey = AQBSdFhnAAAAABAAuQRDmmMfqBmqBnp0dRAfmQ==\n", encoding="utf-8")
     settings = [
         write_scope("reader", cluster, ['client = "client.reader"']),
-        write_scope("nothing", cluster, ['client = "client.nothing"']),
+        write_scope("elsewhere", cluster, ['client = "client.elsewhere"']),
         write_scope("stranger", cluster, ['client = "client.stranger"']),
         write_scope("wrong", cluster, [f'keyring = "{wrong}"']),
     ]
@@ -111,7 +109,7 @@ def other_users(cluster: DevCluster, tmp_path_factory: pytest.TempPathFactory) -
     ("scope", "reason", "errno"),
     [
         ("reader", "CEPH_CAPS_MISSING", "EPERM"),
-        ("nothing", "CEPH_CAPS_MISSING", "EPERM"),
+        ("elsewhere", "CEPH_CAPS_MISSING", "EPERM"),
         ("wrong", "CEPH_AUTH_REJECTED", "EACCES"),
         ("stranger", "CEPH_KEYRING_MISSING", "ENOENT"),
     ],
@@ -171,14 +169,12 @@ def full_cluster(tools: Tools) -> Iterator[None]:
 
 
 def wait_for_pool_flag(tools: Tools, pool: str, flag: str, *, present: bool) -> None:
-    deadline = time.monotonic() + 60
-    while True:
+    def flags() -> list[str]:
         pools = json.loads(tools.ceph("osd", "pool", "ls", "detail", "--format", "json"))
-        flags = next(found["flags_names"] for found in pools if found["pool_name"] == pool).split(",")
-        if (flag in flags) is present:
-            return
-        assert time.monotonic() < deadline, f"pool {pool} has the flags {flags}"
-        time.sleep(0.1)
+        (names,) = [found["flags_names"] for found in pools if found["pool_name"] == pool]
+        return str(names).split(",")
+
+    wait_until(lambda: (flag in flags()) is present)
 
 
 @pytest.mark.parametrize(("mode", "features"), [("snapshot", "layering"), ("journal", "exclusive-lock,journaling")])
@@ -219,7 +215,7 @@ class TestOutages:
         image = new_image(written=1)
         assert create(impatient, request("rbd", image, "before")).reply
         body = request("rbd", image, "during")
-        with frozen(cluster, daemon):
+        with frozen(getattr(cluster, daemon)):
             assert_error(create(impatient, body), body, "unavailable", "CEPH_TIMED_OUT", "ETIMEDOUT")
         retried = create(impatient, body)
         assert retried.reply or retried.code == "already_exists"
@@ -229,7 +225,7 @@ class TestOutages:
         self, impatient: Server, cluster: DevCluster, new_image: NewImage
     ) -> None:
         body = request("rbd", new_image(), "first")
-        with frozen(cluster, "mon"):
+        with frozen(cluster.mon):
             assert_error(create(impatient, body), body, "unavailable", "CONNECT_FAILED", "ETIMEDOUT")
         assert create(impatient, body).reply
 
@@ -257,13 +253,3 @@ def addresses(tools: Tools, user: str) -> list[str]:
     sessions = json.loads(tools.ceph("tell", "mon.a", "sessions", "--format", "json"))
     found = [session["addrs"]["addrvec"][0] for session in sessions if session["entity_name"] == user]
     return [f"{address['addr']}/{address['nonce']}" for address in found]
-
-
-@contextlib.contextmanager
-def frozen(cluster: DevCluster, daemon: str) -> Iterator[None]:
-    process = getattr(cluster, daemon)
-    process.send_signal(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        process.send_signal(signal.SIGCONT)

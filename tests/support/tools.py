@@ -1,15 +1,17 @@
 """Ceph as its own tools print it: the oracle of the tests."""
 
 import json
+import signal
 import subprocess
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import rados
 
-from rbd_connect.devcluster import DevCluster
+from rbd_connect.devcluster import Daemon, DevCluster
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,24 @@ class Tools:
         )
         assert done.returncode == 0, f"{words}: {done.stderr}"
         return done.stdout
+
+
+@contextmanager
+def frozen(daemon: Daemon) -> Iterator[None]:
+    """Stop a daemon for a while, as a machine in trouble does."""
+    daemon.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        daemon.send_signal(signal.SIGCONT)
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
+    """Return as soon as a condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds} s in vain"
+        time.sleep(0.02)
 
 
 def write_scope(name: str, cluster: DevCluster, lines: Sequence[str] = ()) -> str:

@@ -1,6 +1,6 @@
 """A throwaway single-node Ceph of real daemons, for trying and for testing."""
 
 from .cluster import DevCluster
-from .daemons import DevClusterError
+from .daemons import Daemon, DevClusterError
 
-__all__ = ["DevCluster", "DevClusterError"]
+__all__ = ["Daemon", "DevCluster", "DevClusterError"]

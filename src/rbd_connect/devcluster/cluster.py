@@ -12,7 +12,7 @@ from typing import Any, Self
 import rados
 
 from .conf import ceph_conf
-from .daemons import Daemon, DevClusterError, run
+from .daemons import Daemon, DevClusterError, deferred_signals, run
 
 __all__ = ["DevCluster"]
 
@@ -181,40 +181,31 @@ class DevCluster:
 
     def _make_monitor(self, fsid: str, address: str) -> None:
         monmap = self.folder / "monmap"
+        everyone = self._keyring("everyone")
         run("monmaptool", "--create", "--clobber", "--fsid", fsid, "--addv", "a", address, monmap)
         (self.folder / "mon").mkdir()
-        run(
-            "ceph-mon",
-            "--conf",
-            self.conf,
-            "-i",
-            "a",
-            "--mkfs",
-            "--monmap",
-            monmap,
-            "--keyring",
-            self._keyring("everyone"),
-        )
-        self._keyring("everyone").unlink()
+        run("ceph-mon", *self._daemon_flags, "-i", "a", "--mkfs", "--monmap", monmap, "--keyring", everyone)
+        everyone.unlink()
         (self.folder / "mgr").mkdir()
 
     def _move_monitor(self, address: str) -> None:
         """Give the monitor of a kept cluster a new address: its old port may be another's by now."""
         monmap = self.folder / "monmap"
-        run("ceph-mon", "--conf", self.conf, "-i", "a", "--extract-monmap", monmap)
+        run("ceph-mon", *self._daemon_flags, "-i", "a", "--extract-monmap", monmap)
         run("monmaptool", "--rm", "a", monmap)
         run("monmaptool", "--addv", "a", address, monmap)
-        run("ceph-mon", "--conf", self.conf, "-i", "a", "--inject-monmap", monmap)
+        run("ceph-mon", *self._daemon_flags, "-i", "a", "--inject-monmap", monmap)
 
     def _make_osd(self) -> None:
         identity = str(uuid.uuid4())
         self.command("osd new", uuid=identity)
         (self.folder / "osd").mkdir()
-        run("ceph-osd", "--conf", self.conf, "-i", "0", "--mkfs", "--osd-uuid", identity)
+        run("ceph-osd", *self._daemon_flags, "-i", "0", "--mkfs", "--osd-uuid", identity)
 
     def _start(self, *command: str) -> Daemon:
-        daemon = Daemon([*command, "--conf", self.conf, "--foreground"], self.folder / f"{command[0]}.out")
-        self._daemons.append(daemon)
+        with deferred_signals():
+            daemon = Daemon([*command, *self._daemon_flags], self.folder / f"{command[0]}.out")
+            self._daemons.append(daemon)
         return daemon
 
     def _connect_admin(self) -> rados.Rados:
@@ -251,6 +242,11 @@ class DevCluster:
 
     def _keyring(self, entity: str) -> Path:
         return self.folder / f"{entity}.keyring"
+
+    @property
+    def _daemon_flags(self) -> tuple[str | Path, ...]:
+        """What every daemon is started with. In the foreground even for --mkfs: it forks otherwise, and outlives us."""
+        return ("--conf", self.conf, "--foreground")
 
     @property
     def _fsid_file(self) -> Path:

@@ -1,15 +1,19 @@
 """Processes: Ceph's tools, and its daemons, which end with the process that started them."""
 
 import os
+import shutil
+import signal
 import subprocess
-from collections.abc import Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from tempfile import TemporaryFile
+from typing import IO
 
 from rbd_connect.errors import StartError
 
-__all__ = ["Daemon", "DevClusterError", "run"]
+__all__ = ["Daemon", "DevClusterError", "deferred_signals", "run"]
 
 _TAIL_BYTES = 2000
 
@@ -20,35 +24,49 @@ class DevClusterError(StartError):
 
 def run(*command: str | os.PathLike[str]) -> None:
     """Run one of Ceph's tools to its end. Raises DevClusterError with what it printed, where it fails."""
-    words = [os.fspath(word) for word in command]
+    with TemporaryFile() as output, ExitStack() as undo:
+        with deferred_signals():
+            process = _start(command, output)
+            undo.callback(process.wait)
+            undo.callback(process.kill)
+        status = process.wait()
+        if status:
+            output.seek(0)
+            words = " ".join(os.fspath(word) for word in command)
+            raise DevClusterError(f"`{words}` ended with status {status}:\n{_tail(output.read())}")
+
+
+@contextmanager
+def deferred_signals() -> Iterator[None]:
+    """Handle SIGINT and SIGTERM at the end, so that none comes between a process's start and the note made of it."""
+    pending: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python runs signal handlers in the main thread alone
+        return
+    numbers = (int(signal.SIGINT), int(signal.SIGTERM))
+    previous = {number: signal.signal(number, lambda came, _frame: pending.append(came)) for number in numbers}
     try:
-        subprocess.run(words, check=True, stdin=subprocess.DEVNULL, capture_output=True)
-    except FileNotFoundError as error:
-        raise DevClusterError(
-            f"{words[0]} is not installed. On Debian: apt-get install ceph-mon ceph-mgr ceph-osd ceph-common"
-        ) from error
-    except subprocess.CalledProcessError as error:
-        raise DevClusterError(
-            f"`{' '.join(words)}` failed:\n{error.stderr.decode(errors='replace')[-_TAIL_BYTES:]}"
-        ) from error
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        for number in pending:
+            signal.raise_signal(number)
 
 
 class Daemon:
-    """A Ceph daemon in the foreground, in a session of its own, so that a Ctrl-C at the terminal is ours to handle.
-
-    It is killed by the kernel when the thread that started it is gone, however that ends (``PR_SET_PDEATHSIG``).
-    """
+    """A Ceph daemon in the foreground."""
 
     def __init__(self, command: Sequence[str | os.PathLike[str]], output: Path) -> None:
         self.name = os.fspath(command[0])
         self._output = output
         with output.open("ab") as sink:
-            self._process = self._start([os.fspath(word) for word in command], sink)
+            self._process = _start(command, sink)
 
     def check(self) -> None:
         """Raise DevClusterError where the daemon has ended by itself."""
         if self._process.poll() is not None:
-            tail = self._output.read_bytes()[-_TAIL_BYTES:].decode(errors="replace")
+            tail = _tail(self._output.read_bytes())
             raise DevClusterError(f"{self.name} ended with status {self._process.returncode}:\n{tail}")
 
     def send_signal(self, number: int) -> None:
@@ -64,13 +82,26 @@ class Daemon:
         self._process.kill()
         self._process.wait()
 
-    @staticmethod
-    def _start(words: list[str], sink: BinaryIO) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", *words],
-            stdin=subprocess.DEVNULL,
-            stdout=sink,
-            stderr=subprocess.STDOUT,
-            cwd="/",  # where a daemon runs; Debian 13's OSD looks for its classes in a path relative to it
-            start_new_session=True,
+
+def _start(command: Sequence[str | os.PathLike[str]], output: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Start a process that is killed by the kernel when the thread that started it is gone, however that ends.
+
+    It is in a session of its own, so that a Ctrl-C at the terminal is ours to handle; and in /, where a daemon runs:
+    Debian 13's OSD looks for its classes in a path relative to it.
+    """
+    if shutil.which(command[0]) is None:
+        raise DevClusterError(
+            f"{command[0]} is not installed. On Debian: apt-get install ceph-mon ceph-mgr ceph-osd ceph-common"
         )
+    return subprocess.Popen(
+        ["setpriv", "--pdeathsig", "KILL", *command],
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        cwd="/",
+        start_new_session=True,
+    )
+
+
+def _tail(output: bytes) -> str:
+    return output[-_TAIL_BYTES:].decode(errors="replace")

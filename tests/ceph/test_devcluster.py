@@ -1,0 +1,32 @@
+"""DevCluster: what a test may do to a cluster of its own."""
+
+from pathlib import Path
+
+import pytest
+
+from rbd_connect.devcluster import DevCluster, DevClusterError
+from support.clients import create, request
+from support.server import run_server
+from support.tools import Tools, write_scope
+
+
+@pytest.mark.timeout(240)
+def test_an_osd_without_rbds_class_is_unimplemented(tmp_path: Path) -> None:
+    """The one thing of Ceph's that a cluster may lack: the OSD's class rbd. A new boot takes up what was set."""
+    folder = tmp_path / "ceph"
+    with DevCluster(folder, paxos_propose_interval=0.01) as cluster:
+        cluster.create_pool("rbd")
+        cluster.create_user("client.rbd-connect", mon="profile rbd", osd="profile rbd")
+        Tools(cluster).rbd("create", "--size", "4M", "rbd/image")
+        cluster.command("config set", who="osd", name="osd_class_dir", value="/nowhere")
+    with DevCluster(folder) as cluster:
+        cluster.wait_until_clean()
+        with run_server(tmp_path, write_scope("test", cluster), "--listen-http", "127.0.0.1:0") as server:
+            outcome = create(server, request("rbd", "image", "first"))
+        assert (outcome.code, outcome.reason) == ("unimplemented", "NOT_SUPPORTED")
+
+
+def test_a_daemon_that_cannot_start_is_told_with_its_reason(tmp_path: Path) -> None:
+    folder = tmp_path / "ceph"
+    with pytest.raises(DevClusterError, match="ceph-osd"), DevCluster(folder, osd_bytes=1):
+        pass

@@ -1,0 +1,150 @@
+"""`rbd-connect serve`: how it starts, what stops it from starting, and how it ends."""
+
+import json
+import signal
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import rbd
+
+from conftest import NewImage
+from rbd_connect.devcluster import DevCluster
+from support.clients import create, error_outcome, post, request
+from support.server import Server, run_server, start_and_fail
+from support.tools import Tools, frozen, wait_until, write_scope
+
+FREE = ("--listen-http", "127.0.0.1:0")
+
+
+class TestStarting:
+    def test_scopes_by_flags_alone(self, cluster: DevCluster, tmp_path: Path) -> None:
+        flags = ("--scope", f"one={cluster.conf}", "--scope", f"two={cluster.conf},client=client.rbd-connect")
+        with run_server(tmp_path, "", *FREE, *flags) as server:
+            for scope in ("one", "two"):
+                assert create(server, request("rbd", "nowhere", "s", scope)).reason == "IMAGE_NOT_FOUND"
+
+    def test_flags_over_environment_over_file(self, cluster: DevCluster, tmp_path: Path) -> None:
+        file = '[listen]\nhttp = "nonsense"\n' + write_scope("file", cluster)
+        environment = {"RBD_CONNECT_LISTEN_HTTP": "nonsense too", "RBD_CONNECT_SCOPES": f"variable={cluster.conf}"}
+        with run_server(tmp_path, file, *FREE, environment=environment) as server:
+            for scope in ("file", "variable"):
+                assert create(server, request("rbd", "nowhere", "s", scope)).reason == "IMAGE_NOT_FOUND"
+
+    @pytest.mark.parametrize(
+        ("words", "environment", "expected"),
+        [
+            (["--listen-http", "nonsense"], {}, "--listen-http: listen.http: 'nonsense' is no address"),
+            ([], {"RBD_CONNECT_LISTEN_HTTP": "nonsense"}, "RBD_CONNECT_LISTEN_HTTP: listen.http: 'nonsense' is no"),
+            (["--config", "/nowhere.toml"], {}, "/nowhere.toml: cannot be read: No such file or directory"),
+            (["--scope", "nonsense"], {}, "--scope: 'nonsense' is no scope. Write NAME=CONF"),
+            (["--scope", "a=/nowhere.conf"], {}, "--scope: scopes.a.conf: there is no file /nowhere.conf"),
+            ([], {"RBD_CONNECT_SCOPES": "a=/nowhere.conf"}, "RBD_CONNECT_SCOPES: scopes.a.conf: there is no file"),
+        ],
+    )
+    def test_a_wrong_setting_is_one_line(
+        self, cluster: DevCluster, words: list[str], environment: dict[str, str], expected: str
+    ) -> None:
+        scope = {"RBD_CONNECT_SCOPES": f"test={cluster.conf}"}
+        failed = start_and_fail("serve", *words, environment=scope | environment)
+        assert failed.returncode == 1
+        assert failed.stderr.startswith(f"Error: {expected}")
+        assert failed.stderr.count("\n") == 1
+
+    def test_an_address_that_is_taken_is_one_line(self, cluster: DevCluster) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            address = f"127.0.0.1:{taken.getsockname()[1]}"
+            failed = start_and_fail("serve", "--scope", f"a={cluster.conf}", "--listen-http", address)
+        assert failed.returncode == 1
+        assert failed.stderr == (
+            f"Error: listen.http: cannot listen on {address}: Address already in use. "
+            "Choose another address with --listen-http.\n"
+        )
+
+    def test_bindings_that_cannot_be_imported_are_one_line(self, cluster: DevCluster, tmp_path: Path) -> None:
+        """As in a virtual environment without the system's packages."""
+        (tmp_path / "rados.py").write_text("raise ImportError('no rados here', name='rados')\n")
+        failed = start_and_fail(
+            "serve", "--scope", f"a={cluster.conf}", *FREE, environment={"PYTHONPATH": str(tmp_path)}
+        )
+        assert failed.returncode == 1
+        assert failed.stderr.startswith("Error: rados and rbd cannot be imported by ")
+        assert "python3-rados" in failed.stderr
+        assert failed.stderr.count("\n") == 1
+
+
+class TestProtocolVersion:
+    body = json.dumps(request("rbd", "nowhere", "s"))
+
+    @pytest.mark.parametrize("version", [None, "", "2", "1.0", "one"])
+    def test_absent_or_another_is_refused(self, server: Server, version: str | None) -> None:
+        headers = {"Content-Type": "application/json"}
+        if version is not None:
+            headers["Connect-Protocol-Version"] = version
+        status, text = post(server.procedure_url, self.body, headers)
+        outcome = error_outcome(json.loads(text))
+        assert (status, outcome.code, outcome.reason) == (400, "invalid_argument", "PROTOCOL_VERSION")
+        assert "Connect-Protocol-Version" in outcome.message
+
+    def test_one_setting_relaxes_it(self, cluster: DevCluster, tmp_path: Path) -> None:
+        with run_server(
+            tmp_path, write_scope("test", cluster), *FREE, "--no-connect-require-protocol-version"
+        ) as server:
+            status, text = post(server.procedure_url, self.body, {"Content-Type": "application/json"})
+        assert (status, error_outcome(json.loads(text)).reason) == (404, "IMAGE_NOT_FOUND")
+
+
+class TestRequestsThatCannotBeRead:
+    @pytest.mark.parametrize("body", ["", "{", '{"scope": 1}', '{"scope": "\\ud800"}'])
+    def test_they_are_told_in_our_own_words(self, server: Server, body: str) -> None:
+        status, text = post(server.procedure_url, body)
+        outcome = error_outcome(json.loads(text))
+        assert (status, outcome.code) == (400, "invalid_argument")
+        assert outcome.reason in {"MALFORMED_REQUEST", "INVALID_NAME"}
+        for leak in ("unmarshal", "parse", "json_format", "Unpaired"):
+            assert leak not in text
+
+    def test_a_message_that_is_too_large(self, server: Server) -> None:
+        status, text = post(server.procedure_url, json.dumps({"scope": "s" * 100_000}))
+        outcome = error_outcome(json.loads(text))
+        assert (status, outcome.code, outcome.reason) == (429, "resource_exhausted", "MESSAGE_TOO_LARGE")
+
+
+class TestTheLog:
+    def test_a_call_is_one_line_with_its_request_id(self, cluster: DevCluster, tmp_path: Path) -> None:
+        with run_server(tmp_path, write_scope("test", cluster), *FREE) as server:
+            body = request("rbd", "nowhere", "a\nb")
+            request_id = create(server, body).metadata["request_id"]
+            (line,) = [line for line in server.log.read_text().splitlines() if request_id in line]
+        assert "CreateImageSnapshot invalid_argument" in line
+        assert json.loads(line[line.index("{") :])["snapshot_name"] == "a\nb"
+
+
+class TestEnding:
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_calls_in_flight_are_finished(
+        self, cluster: DevCluster, tools: Tools, new_image: NewImage, tmp_path: Path, number: int
+    ) -> None:
+        image = new_image()
+        with (
+            run_server(tmp_path, write_scope("test", cluster), *FREE) as server,
+            ThreadPoolExecutor() as pool,
+            tools.ioctx() as ioctx,
+            rbd.Image(ioctx, image, read_only=True) as opened,
+        ):
+            assert create(server, request("rbd", image, "before")).reply
+            with frozen(cluster.mon):  # a create waits for it
+                call = pool.submit(create, server, request("rbd", image, "during"))
+                wait_until(lambda: list(opened.watchers_list()))
+                server.process.send_signal(number)
+                wait_until(lambda: not listens(server))
+            assert call.result().reply
+            assert server.process.wait(30) == 0
+        assert [snapshot["name"] for snapshot in tools.snapshots(f"rbd/{image}")] == ["before", "during"]
+
+
+def listens(server: Server) -> bool:
+    host, _, port = server.address.rpartition(":")
+    with socket.socket() as probe:
+        return probe.connect_ex((host, int(port))) == 0

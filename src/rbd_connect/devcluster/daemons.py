@@ -17,6 +17,12 @@ __all__ = ["Daemon", "DevClusterError", "deferred_signals", "run"]
 
 _TAIL_BYTES = 2000
 
+# The kernel's promise (PR_SET_PDEATHSIG) holds from when it is given: a parent that was gone before is looked for.
+_TIED_TO_PARENT = (
+    *("setpriv", "--pdeathsig", "KILL"),
+    *("sh", "-c", '[ "$PPID" = "$1" ] || exit 1; shift; exec "$@"', "sh"),
+)
+
 
 class DevClusterError(StartError):
     """The throwaway cluster cannot be started. Its text says why, and where there is more."""
@@ -94,7 +100,7 @@ def _start(command: Sequence[str | os.PathLike[str]], output: IO[bytes]) -> subp
             f"{command[0]} is not installed. On Debian: apt-get install ceph-mon ceph-mgr ceph-osd ceph-common"
         )
     return subprocess.Popen(
-        ["setpriv", "--pdeathsig", "KILL", *command],
+        [*_TIED_TO_PARENT, str(os.getpid()), *command],
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT,

@@ -6,6 +6,7 @@ So a sick cluster fills only its own.
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import partial
 from typing import ParamSpec, TypeVar
 
@@ -33,7 +34,8 @@ class Calls:
         executor = self._executors.get(scope)
         if executor is None:
             executor = self._executors[scope] = ThreadPoolExecutor(self._threads, thread_name_prefix=f"ceph-{scope}")
-        return await asyncio.get_running_loop().run_in_executor(executor, partial(function, *args, **kwargs))
+        call = partial(copy_context().run, function, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(executor, call)
 
     def close(self) -> None:
         """Wait for the calls that run, drop those that wait, and let the threads go."""

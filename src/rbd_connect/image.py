@@ -7,6 +7,7 @@ import rados
 import rbd
 
 from .errors import NotFoundError
+from .phases import phase
 from .spec import ImageSpec
 
 __all__ = ["is_non_primary", "open_image"]
@@ -21,14 +22,18 @@ def open_image(ioctx: rados.Ioctx, spec: ImageSpec) -> Iterator[rbd.Image]:
     Raises NotFoundError for the namespace or the image.
     """
     try:
-        image = rbd.Image(ioctx, spec.image)
+        with phase("open"):
+            image = rbd.Image(ioctx, spec.image)
     except rbd.ImageNotFound as error:
         if spec.namespace and not rbd.RBD().namespace_exists(ioctx, spec.namespace):
             raise NotFoundError("namespace", spec.namespace, f"in pool {spec.pool!r}") from error
         place = f"{spec.pool}/{spec.namespace}" if spec.namespace else spec.pool
         raise NotFoundError("image", spec.image, f"in pool {place!r}") from error
-    with image:
+    try:
         yield image
+    finally:
+        with phase("close"):
+            image.close()
 
 
 def is_non_primary(image: rbd.Image) -> bool:

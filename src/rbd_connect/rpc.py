@@ -4,7 +4,7 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 from connectrpc.code import Code
@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 
 from .details import error_details
 from .errors import ServiceError
+from .phases import collected
 
 __all__ = ["Failure", "answer", "new_request_id"]
 
@@ -42,28 +43,30 @@ async def answer(
     """
     started = time.monotonic()
     outcome = "canceled"
-    try:
-        response = await handler()
-        outcome = "ok"
-    except ServiceError as error:
-        outcome = error.code.value
-        raise Failure(error, request, request_id) from error
-    except Exception as error:
-        outcome = Code.INTERNAL.value
-        _log.exception("request %s failed in a way that nobody foresaw", request_id)
-        raise Failure(
-            ServiceError(Code.INTERNAL, "INTERNAL", f"The server failed; its log has more under request {request_id}."),
-            request,
-            request_id,
-        ) from error
-    finally:
-        _log_call(method, request, outcome, time.monotonic() - started, request_id)
-    return response
+    with collected() as phases:
+        try:
+            response = await handler()
+            outcome = "ok"
+        except ServiceError as error:
+            outcome = error.code.value
+            raise Failure(error, request, request_id) from error
+        except Exception as error:
+            outcome = Code.INTERNAL.value
+            _log.exception("request %s failed in a way that nobody foresaw", request_id)
+            raise Failure(_unforeseen(request_id), request, request_id) from error
+        finally:
+            _log_call(f"{method} {outcome}", time.monotonic() - started, phases, request, request_id)
+        return response
 
 
-def _log_call(method: str, request: Message, outcome: str, seconds: float, request_id: str) -> None:
-    # Names are quoted as JSON: no caller can break a line.
-    fields = {descriptor.name: value for descriptor, value in request.ListFields()}
-    _log.info(
-        "%s %s %.1f ms request %s %s", method, outcome, seconds * 1000, request_id, json.dumps(fields, default=str)
+def _unforeseen(request_id: str) -> ServiceError:
+    return ServiceError(
+        Code.INTERNAL, "INTERNAL", f"The server failed; its log has more under the request id {request_id}."
     )
+
+
+def _log_call(outcome: str, seconds: float, phases: Mapping[str, float], request: Message, request_id: str) -> None:
+    # Names are quoted as JSON: no caller can break a line.
+    fields = json.dumps({descriptor.name: value for descriptor, value in request.ListFields()}, default=str)
+    spent = ", ".join(f"{name} {of_phase * 1000:.1f}" for name, of_phase in phases.items())
+    _log.info("%s in %.1f ms (%s) request %s %s", outcome, seconds * 1000, spent, request_id, fields)

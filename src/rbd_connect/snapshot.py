@@ -8,6 +8,7 @@ from connectrpc.code import Code
 
 from .errors import AlreadyExistsError, ServiceError
 from .image import is_non_primary, open_image
+from .phases import phase
 from .spec import SnapshotSpec
 from .usage import Listed, used_bytes
 
@@ -36,7 +37,8 @@ def create(ioctx: rados.Ioctx, spec: SnapshotSpec, *, diff_budget: int) -> Snaps
     """
     with open_image(ioctx, spec) as image:
         try:
-            image.create_snap(spec.snapshot)
+            with phase("create"):
+                image.create_snap(spec.snapshot)
         except rbd.ImageExists as error:
             raise AlreadyExistsError(_describe(ioctx, image, spec.snapshot, diff_budget)) from error
         except rbd.ReadOnlyImage as error:
@@ -51,7 +53,8 @@ def create(ioctx: rados.Ioctx, spec: SnapshotSpec, *, diff_budget: int) -> Snaps
 
 
 def _describe(ioctx: rados.Ioctx, image: rbd.Image, name: str, diff_budget: int) -> Snapshot:
-    listing = _list(image)
+    with phase("refresh"):
+        listing = _list(image)
     if listing is None:
         return _describe_unlisted(image, name)
     snapshot = next((listed for listed in listing if listed.user and listed.name == name), None)
@@ -59,12 +62,10 @@ def _describe(ioctx: rados.Ioctx, image: rbd.Image, name: str, diff_budget: int)
         raise ServiceError(
             Code.ABORTED, "SNAPSHOT_VANISHED", f"The snapshot {name!r} was removed by another client meanwhile."
         )
-    return Snapshot(
-        name=name,
-        protected=image.is_protected_snap(name),
-        quota_bytes=snapshot.size,
-        used_bytes=used_bytes(ioctx, image, listing, snapshot, diff_budget=diff_budget),
-    )
+    protected = image.is_protected_snap(name)
+    with phase("usage"):
+        used = used_bytes(ioctx, image, listing, snapshot, diff_budget=diff_budget)
+    return Snapshot(name=name, protected=protected, quota_bytes=snapshot.size, used_bytes=used)
 
 
 def _list(image: rbd.Image) -> list[Listed] | None:

@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -72,9 +72,12 @@ def dev(tmp_path: Path, *flags: str) -> Iterator[Dev]:
 
 
 def daemons(folder: Path) -> list[str]:
-    """The processes that have to do with a cluster's folder."""
-    found = subprocess.run(["pgrep", "--list-full", "--full", str(folder)], capture_output=True, text=True, check=False)
-    return found.stdout.splitlines()
+    """The command lines of the processes that have to do with a cluster's folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            found.append((process / "cmdline").read_text().replace("\0", " "))
+    return [command for command in found if str(folder) in command]
 
 
 @pytest.mark.timeout(240)

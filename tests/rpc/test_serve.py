@@ -111,6 +111,22 @@ class TestRequestsThatCannotBeRead:
         assert (status, outcome.code, outcome.reason) == (429, "resource_exhausted", "MESSAGE_TOO_LARGE")
 
 
+class TestDeadlines:
+    def test_the_answer_comes_when_the_deadline_passes(
+        self, cluster: DevCluster, server: Server, tools: Tools, new_image: NewImage
+    ) -> None:
+        image = new_image()
+        body = request("rbd", image, "late")
+        headers = {"Content-Type": "application/json", "Connect-Protocol-Version": "1", "Connect-Timeout-Ms": "300"}
+        assert create(server, request("rbd", image, "first")).reply
+        with frozen(cluster.mon):
+            status, text = post(server.procedure_url, json.dumps(body), headers)
+        outcome = error_outcome(json.loads(text))
+        assert (status, outcome.code, outcome.reason) == (504, "deadline_exceeded", "DEADLINE_EXCEEDED")
+        wait_until(lambda: "late" in {snapshot["name"] for snapshot in tools.snapshots(f"rbd/{image}")})
+        assert create(server, body).reason == "SNAPSHOT_EXISTS"
+
+
 class TestTheLog:
     def test_a_call_is_one_line_with_its_request_id(self, cluster: DevCluster, tmp_path: Path) -> None:
         with run_server(tmp_path, write_scope("test", cluster), *FREE) as server:

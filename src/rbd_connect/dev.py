@@ -32,7 +32,7 @@ def run(folder: Path | None, *, keep: bool, given: Sequence[Setting], say: Say) 
     it was left, and kept again. Raises StartError.
     """
     with (
-        _exit_on_sigterm(),
+        _signals_end_it(),
         _place(folder, keep=keep, say=say) as place,
         DevCluster(place, say=lambda text: say(f"  {text}")) as cluster,
     ):
@@ -49,17 +49,23 @@ def run(folder: Path | None, *, keep: bool, given: Sequence[Setting], say: Say) 
 
 
 @contextmanager
-def _exit_on_sigterm() -> Iterator[None]:
-    """Leave as with Ctrl-C on SIGTERM, so that what was begun is undone."""
+def _signals_end_it() -> Iterator[None]:
+    """Leave by an exception on SIGTERM and SIGINT, so that what was begun is undone.
+
+    Python does so by itself for SIGINT alone, and not where it was started with SIGINT ignored, as shells start what
+    goes to the background.
+    """
 
     def leave(number: int, _frame: object) -> None:
         sys.exit(128 + number)
 
-    previous = signal.signal(signal.SIGTERM, leave)
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    previous = {number: signal.signal(number, leave) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

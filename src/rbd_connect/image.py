@@ -2,15 +2,22 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import reduce
+from operator import or_
 
 import rados
 import rbd
+from connectrpc.code import Code
 
-from .errors import NotFoundError
+from .errors import NotFoundError, ServiceError
 from .phases import phase
 from .spec import ImageSpec
 
-__all__ = ["is_non_primary", "open_image"]
+__all__ = ["check_writable", "open_image"]
+
+_KNOWN_OPERATIONS = reduce(
+    or_, (number for name, number in vars(rbd).items() if name.startswith("RBD_OPERATION_FEATURE_"))
+)
 
 
 @contextmanager
@@ -36,7 +43,18 @@ def open_image(ioctx: rados.Ioctx, spec: ImageSpec) -> Iterator[rbd.Image]:
             image.close()
 
 
-def is_non_primary(image: rbd.Image) -> bool:
-    """Say whether the image is a mirror's replica (``rbd_mirror_image_get_info``), and so is read-only here."""
+def check_writable(image: rbd.Image) -> None:
+    """Say why an image takes no changes, where that is its own state and not the cluster's.
+
+    Raises ServiceError (failed_precondition) for a mirror's replica (``rbd_mirror_image_get_info``), and for an image
+    that a newer Ceph has put to a use that this librbd does not know (``rbd_get_op_features``).
+    """
     mirroring = image.mirror_image_get_info()
-    return mirroring["state"] == rbd.RBD_MIRROR_IMAGE_ENABLED and not mirroring["primary"]
+    if mirroring["state"] == rbd.RBD_MIRROR_IMAGE_ENABLED and not mirroring["primary"]:
+        raise ServiceError(
+            Code.FAILED_PRECONDITION, "IMAGE_NON_PRIMARY", "The image is the replica of a mirrored one: read-only here."
+        )
+    if image.op_features() & ~_KNOWN_OPERATIONS:
+        raise ServiceError(
+            Code.FAILED_PRECONDITION, "IMAGE_READ_ONLY", "The image is used in a way that only a newer Ceph knows."
+        )

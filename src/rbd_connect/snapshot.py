@@ -7,7 +7,7 @@ import rbd
 from connectrpc.code import Code
 
 from .errors import AlreadyExistsError, ServiceError
-from .image import is_non_primary, open_image
+from .image import check_writable, open_image
 from .phases import phase
 from .spec import SnapshotSpec
 from .usage import Listed, used_bytes
@@ -41,14 +41,9 @@ def create(ioctx: rados.Ioctx, spec: SnapshotSpec, *, diff_budget: int) -> Snaps
                 image.create_snap(spec.snapshot)
         except rbd.ImageExists as error:
             raise AlreadyExistsError(_describe(ioctx, image, spec.snapshot, diff_budget)) from error
-        except rbd.ReadOnlyImage as error:
-            if is_non_primary(image):
-                raise ServiceError(
-                    Code.FAILED_PRECONDITION,
-                    "IMAGE_NON_PRIMARY",
-                    f"The image {spec.image!r} is a mirror's replica, and read-only here.",
-                ) from error
-            raise
+        except rbd.ReadOnlyImage:
+            check_writable(image)
+            raise  # the exclusive lock cannot be had
         return _describe(ioctx, image, spec.snapshot, diff_budget)
 
 

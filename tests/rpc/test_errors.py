@@ -2,10 +2,15 @@
 
 import contextlib
 import json
+import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import rados
+import rbd
 
 from conftest import NewImage
 from rbd_connect.devcluster import DevCluster
@@ -188,6 +193,22 @@ def test_a_mirrors_replica_is_failed_precondition(server: Server, tools: Tools, 
     assert_error(create(server, body), body, "failed_precondition", "IMAGE_NON_PRIMARY")
 
 
+def test_an_image_that_only_a_newer_ceph_understands_is_failed_precondition(
+    server: Server, tools: Tools, new_image: NewImage
+) -> None:
+    image = new_image()
+    with tools.ioctx() as ioctx:
+        with rbd.Image(ioctx, image, read_only=True) as opened:
+            header = f"rbd_header.{opened.id()}"
+            features = opened.features() | rbd.RBD_FEATURE_OPERATIONS
+        values = (struct.pack("<Q", features), struct.pack("<Q", 1 << 40))
+        with rados.WriteOpCtx() as operation:
+            ioctx.set_omap(operation, ("features", "op_features"), values)
+            ioctx.operate_write_op(operation, header)
+    body = request("rbd", image, "first")
+    assert_error(create(server, body), body, "failed_precondition", "IMAGE_READ_ONLY")
+
+
 def test_what_ceph_refuses_is_invalid_argument(server: Server, tools: Tools) -> None:
     """A pool that has snapshots of its own takes none of images."""
     tools.ceph("osd", "pool", "create", "own-snapshots")
@@ -221,6 +242,19 @@ class TestOutages:
         assert retried.reply or retried.code == "already_exists"
         assert [snapshot["name"] for snapshot in tools.snapshots(f"rbd/{image}")] == ["before", "during"]
 
+    def test_an_exclusive_lock_that_cannot_be_had_is_unavailable(
+        self, impatient: Server, cluster: DevCluster, tools: Tools, new_image: NewImage
+    ) -> None:
+        """Its owner was killed, and the monitor, which would have to blocklist it, does not answer."""
+        tools.ceph("config", "set", "osd", "osd_client_watch_timeout", "1")
+        image = new_image()
+        assert create(impatient, request("rbd", image, "before")).reply
+        kill_lock_owner(tools, image)
+        body = request("rbd", image, "during")
+        with frozen(cluster.mon):
+            assert_error(create(impatient, body), body, "unavailable", "LOCK_UNAVAILABLE", "EROFS")
+        assert create(impatient, body).reply
+
     def test_a_monitor_that_does_not_answer_at_first_is_unavailable(
         self, impatient: Server, cluster: DevCluster, new_image: NewImage
     ) -> None:
@@ -246,6 +280,23 @@ class TestOutages:
         body = request("rbd", image, "after")
         assert_error(create(impatient, body), body, "unavailable", "CONNECTION_LOST", "ESHUTDOWN")
         assert [snapshot["name"] for snapshot in tools.snapshots(f"rbd/{image}")] == ["before"]
+
+
+def kill_lock_owner(tools: Tools, image: str) -> None:
+    """Let a client take the exclusive lock, and kill it."""
+    script = f"""
+import rados, rbd, sys
+with rados.Rados(conffile={str(tools.cluster.conf)!r}, name="client.admin") as connection:
+    with connection.open_ioctx("rbd") as ioctx, rbd.Image(ioctx, {image!r}) as opened:
+        opened.write(b"x", 0)
+        print("locked", flush=True)
+        sys.stdin.read()
+"""
+    owner = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert owner.stdout is not None
+    assert owner.stdout.readline() == b"locked\n"
+    owner.kill()
+    owner.communicate()
 
 
 def addresses(tools: Tools, user: str) -> list[str]:

@@ -43,7 +43,7 @@ def _address(value: object) -> Address:
 
 def _readable_file(path: Path) -> Path:
     if not path.is_file():
-        raise ValueError(f"there is no file {path}")
+        raise ValueError(f"there is no file {path}; name one that exists")
     if not os.access(path, os.R_OK):
         raise ValueError(f"{path} cannot be read by this user; change its mode or its owner")
     return path

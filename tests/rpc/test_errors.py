@@ -275,7 +275,7 @@ class TestOutages:
     def test_a_lost_connection_is_unavailable(self, impatient: Server, tools: Tools, new_image: NewImage) -> None:
         image = new_image(written=1)
         assert create(impatient, request("rbd", image, "before")).reply
-        for address in addresses(tools, "client.impatient"):
+        for address in tools.addresses("client.impatient"):
             tools.ceph("osd", "blocklist", "add", address)
         body = request("rbd", image, "after")
         assert_error(create(impatient, body), body, "unavailable", "CONNECTION_LOST", "ESHUTDOWN")
@@ -297,10 +297,3 @@ with rados.Rados(conffile={str(tools.cluster.conf)!r}, name="client.admin") as c
     assert owner.stdout.readline() == b"locked\n"
     owner.kill()
     owner.communicate()
-
-
-def addresses(tools: Tools, user: str) -> list[str]:
-    """The addresses under which a Ceph user is connected to the monitor."""
-    sessions = json.loads(tools.ceph("tell", "mon.a", "sessions", "--format", "json"))
-    found = [session["addrs"]["addrvec"][0] for session in sessions if session["entity_name"] == user]
-    return [f"{address['addr']}/{address['nonce']}" for address in found]

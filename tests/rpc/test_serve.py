@@ -74,6 +74,20 @@ class TestStarting:
         assert failed.stderr.count("\n") == 1
 
 
+class TestConnections:
+    def test_one_is_made_at_the_first_call_and_shared(
+        self, cluster: DevCluster, tools: Tools, new_image: NewImage, tmp_path: Path
+    ) -> None:
+        cluster.create_user("client.shared", mon="profile rbd", osd="profile rbd")
+        settings = write_scope("test", cluster, ['client = "client.shared"'])
+        images = [new_image() for _ in range(8)]
+        with run_server(tmp_path, settings, *FREE) as server, ThreadPoolExecutor(len(images)) as pool:
+            assert tools.addresses("client.shared") == []
+            outcomes = pool.map(lambda image: create(server, request("rbd", image, "first")), images)
+            assert all(outcome.reply for outcome in outcomes)
+            assert len(tools.addresses("client.shared")) == 1
+
+
 class TestProtocolVersion:
     body = json.dumps(request("rbd", "nowhere", "s"))
 

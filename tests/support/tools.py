@@ -57,6 +57,12 @@ class Tools:
         assert isinstance(lockers, list)
         return lockers
 
+    def addresses(self, user: str) -> list[str]:
+        """The addresses under which a Ceph user is connected to the monitor."""
+        sessions = json.loads(self.ceph("tell", "mon.a", "sessions", "--format", "json"))
+        found = [session["addrs"]["addrvec"][0] for session in sessions if session["entity_name"] == user]
+        return [f"{address['addr']}/{address['nonce']}" for address in found]
+
     @contextmanager
     def ioctx(self, pool: str = "rbd", namespace: str = "") -> Iterator[rados.Ioctx]:
         with (

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, ResourceInfo
 
-from .errors import AlreadyExistsError, CephError, InvalidRequestError, NotFoundError, ServiceError
+from .errors import CephError, InvalidRequestError, NotFoundError, ServiceError
 from .messages import snapshot_message
+from .snapshot import SnapshotExistsError
 
 __all__ = ["DOMAIN", "error_details"]
 
@@ -39,7 +40,7 @@ def error_details(error: ServiceError, request: Message | None, request_id: str)
             )
         case NotFoundError():
             yield ResourceInfo(resource_type=error.resource_type, resource_name=error.name, description=error.message)
-        case AlreadyExistsError():
+        case SnapshotExistsError():
             yield snapshot_message(error.snapshot)
 
 

@@ -2,15 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from connectrpc.code import Code
 
-if TYPE_CHECKING:
-    from .snapshot import Snapshot
-
 __all__ = [
-    "AlreadyExistsError",
     "CephError",
     "InvalidRequestError",
     "NotFoundError",
@@ -52,8 +48,9 @@ class Violation:
 class InvalidRequestError(ServiceError):
     """The request can never succeed, whatever the state of the cluster."""
 
-    def __init__(self, violations: Sequence[Violation], reason: str = "INVALID_NAME") -> None:
-        super().__init__(Code.INVALID_ARGUMENT, reason, " ".join(violation.description for violation in violations))
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        message = " ".join(violation.description for violation in violations)
+        super().__init__(Code.INVALID_ARGUMENT, "INVALID_NAME", message)
         self.violations = tuple(violations)
 
 
@@ -66,14 +63,6 @@ class NotFoundError(ServiceError):
         )
         self.resource_type = resource_type
         self.name = name
-
-
-class AlreadyExistsError(ServiceError):
-    """The snapshot exists. It comes along, so that a retry needs no second call."""
-
-    def __init__(self, snapshot: "Snapshot") -> None:
-        super().__init__(Code.ALREADY_EXISTS, "SNAPSHOT_EXISTS", f"The snapshot {snapshot.name!r} exists already.")
-        self.snapshot = snapshot
 
 
 class CephError(ServiceError):

@@ -6,13 +6,13 @@ import rados
 import rbd
 from connectrpc.code import Code
 
-from .errors import AlreadyExistsError, ServiceError
+from .errors import ServiceError
 from .image import check_writable, open_image
 from .phases import phase
 from .spec import SnapshotSpec
 from .usage import Listed, used_bytes
 
-__all__ = ["Snapshot", "create"]
+__all__ = ["Snapshot", "SnapshotExistsError", "create"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,19 +28,27 @@ class Snapshot:
     used_bytes: int | None
 
 
+class SnapshotExistsError(ServiceError):
+    """The snapshot exists. It comes along, so that a retry needs no second call."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        super().__init__(Code.ALREADY_EXISTS, "SNAPSHOT_EXISTS", f"The snapshot {snapshot.name!r} exists already.")
+        self.snapshot = snapshot
+
+
 def create(ioctx: rados.Ioctx, spec: SnapshotSpec, *, diff_budget: int) -> Snapshot:
     """Create a snapshot (``rbd_snap_create``) and describe it.
 
     ``diff_budget`` bounds, in objects, what is spent on its used bytes.
 
-    Raises AlreadyExistsError with the existing snapshot, NotFoundError, ServiceError; and what the bindings raise.
+    Raises SnapshotExistsError with the existing snapshot, NotFoundError, ServiceError; and what the bindings raise.
     """
     with open_image(ioctx, spec) as image:
         try:
             with phase("create"):
                 image.create_snap(spec.snapshot)
         except rbd.ImageExists as error:
-            raise AlreadyExistsError(_describe(ioctx, image, spec.snapshot, diff_budget)) from error
+            raise SnapshotExistsError(_describe(ioctx, image, spec.snapshot, diff_budget)) from error
         except rbd.ReadOnlyImage:
             check_writable(image)
             raise  # the exclusive lock cannot be had

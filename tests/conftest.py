@@ -11,7 +11,7 @@ from rbd_connect.devcluster import DevCluster
 from support.server import Server, run_server
 from support.tools import Tools, write_scope
 
-settings.register_profile("thorough", max_examples=2000)
+settings.register_profile("thorough", max_examples=1000)
 
 MIB = 1 << 20
 NewImage = Callable[..., str]

@@ -138,7 +138,8 @@ class Workload:
                 case "discard" if size:
                     image.discard(offset, length)
                 case "resize":
-                    image.resize(int(step.at * 2 * self.shape.size))
+                    # `rbd du` aborts where a snapshot has size 0 and an object map (ceph_assert in DiffIterate.cc).
+                    image.resize(int(step.at * 2 * self.shape.size) or 1)
                 case "remove" if self.snapshots:
                     image.remove_snap(self.snapshots.pop(int(step.at * len(self.snapshots))))
 
@@ -148,13 +149,11 @@ class Workload:
         outcome = create(self.server, request(self.pool, self.name, name))
         image = f"{self.pool}/{self.name}"
         size = self.tools.snapshot(image, name)["size"]
-        # `rbd du` aborts on a snapshot of size 0 with an object map (ceph_assert in DiffIterate.cc).
-        used = self.tools.used_bytes(image, name) if size else 0
         assert outcome.reply == {
             "name": name,
             "protected": False,
             "quotaBytes": str(size),
-            "usedBytes": str(used),
+            "usedBytes": str(self.tools.used_bytes(image, name)),
         }, outcome
 
 
@@ -164,7 +163,7 @@ def namespace(cluster: DevCluster) -> None:
 
 
 @pytest.mark.usefixtures("namespace")
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(3600)
 @settings(
     max_examples=EXAMPLES,
     deadline=None,
@@ -216,6 +215,19 @@ def test_an_object_map_that_is_invalid_is_not_believed(server: Server, tools: To
     assert used(server, "late-map", "rebuilt") == str(tools.used_bytes("rbd/late-map", "rebuilt")) == str(12 * MIB)
     write(tools, "late-map", 9)
     assert used(server, "late-map", "valid") == str(tools.used_bytes("rbd/late-map", "valid")) == str(4 * MIB)
+
+
+@pytest.mark.parametrize("features", ["layering", "layering,exclusive-lock,object-map,fast-diff"])
+def test_snapshots_of_size_zero(server: Server, tools: Tools, features: str) -> None:
+    image = f"from-zero-{len(features)}"
+    tools.rbd("create", "--size", "0", "--image-feature", features, f"rbd/{image}")
+    assert used(server, image, "nothing") == "0"
+    assert used(server, image, "nothing-still") == "0"
+    tools.rbd("resize", "--no-progress", "--size", "16M", f"rbd/{image}")
+    write(tools, image, 0, 3)
+    assert used(server, image, "something") == str(8 * MIB)
+    tools.rbd("resize", "--no-progress", "--size", "0", "--allow-shrink", f"rbd/{image}")
+    assert used(server, image, "nothing-again") == "0"
 
 
 def test_an_object_map_that_has_gone_is_done_without(server: Server, tools: Tools, new_image: NewImage) -> None:

@@ -35,7 +35,7 @@ def tools(cluster: DevCluster) -> Tools:
 def server(cluster: DevCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server of that cluster as scope test, on a free port."""
     settings = write_scope("test", cluster)
-    with run_server(tmp_path_factory.mktemp("server"), settings, "--listen-http", "127.0.0.1:0") as server:
+    with run_server(tmp_path_factory.mktemp("server"), settings) as server:
         yield server
 
 

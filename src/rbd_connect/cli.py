@@ -1,6 +1,7 @@
 """The command ``rbd-connect``: argv and environment -> Settings -> run. The only place that prints."""
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,9 +26,12 @@ _BINDINGS = (
 @click.group()
 @click.version_option(package_name="rbd-connect")
 def main() -> None:
-    """Create Ceph RBD snapshots through a typed API, over Connect and gRPC-Web."""
+    """Create Ceph RBD snapshots through a typed API, over Connect, gRPC-Web and gRPC."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    # Its warnings are of what clients send, for which there are lines of our own.
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)
+    # grpc logs each handshake that fails.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
 @main.command()
@@ -46,11 +50,12 @@ def serve(context: click.Context, /, config: Path | None, **_options: object) ->
         settings = load(_given(context, config))
         from . import server  # noqa: PLC0415 - needs rados and rbd, whose absence is told in one line
 
-        listener = server.bind(settings.listen.http)
-        scopes = ", ".join(settings.scopes)
-        server.serve(
-            settings, listener, lambda: click.echo(f"serving {scopes} on http://{server.address_of(listener)}")
-        )
+        def say(listening: server.Listening) -> None:
+            scopes = ", ".join(settings.scopes)
+            scheme = "https" if listening.with_tls else "http"
+            click.echo(f"serving {scopes} on {scheme}://{listening.http}, and gRPC on {listening.grpc}")
+
+        server.serve(settings, say)
 
 
 @main.command()

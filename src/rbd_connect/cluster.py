@@ -50,6 +50,12 @@ class Cluster:
             self._fullness.check(self._connected(), name)
             yield ioctx
 
+    def probe(self) -> None:
+        """Connect if need be, and ask the monitor something. Raises CephError."""
+        connection = self._connected()
+        with ceph_errors():
+            self._fullness.ask(connection)
+
     def close(self) -> None:
         """Close the connection (``rados_shutdown``), if there is one. No call may be under way."""
         with self._lock:

@@ -15,7 +15,7 @@ from pathlib import Path
 from . import server
 from .configuration import Setting, load
 from .devcluster import DevCluster, DevClusterError, demo
-from .settings import Address, Settings
+from .settings import Address, ListenSettings, Settings
 
 __all__ = ["run"]
 
@@ -42,9 +42,8 @@ def run(folder: Path | None, *, keep: bool, given: Sequence[Setting], say: Say) 
             say("  making a pool, a namespace, a user, and an image with some data")
             demo.fill(cluster)
         cluster.release_admin()
-        settings = _settings(cluster, given)
-        listener = _bind(settings, given, say)
-        server.serve(settings, listener, lambda: _print_calls(cluster, server.address_of(listener), say))
+        settings = _settings(cluster, given, say)
+        server.serve(settings, lambda listening: _print_calls(cluster, listening, say))
         say("Stopping the cluster")
 
 
@@ -111,29 +110,33 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _settings(cluster: DevCluster, given: Sequence[Setting]) -> Settings:
+def _settings(cluster: DevCluster, given: Sequence[Setting], say: Say) -> Settings:
     key = ("scopes", _SCOPE)
     scope = [
         Setting((*key, "conf"), cluster.conf, str(cluster.folder)),
         Setting((*key, "client"), demo.CLIENT, str(cluster.folder)),
     ]
-    return load([*scope, *given])
+    free = [
+        Setting(("listen", listener), _free(getattr(ListenSettings(), listener), say), "a free port")
+        for listener in ("http", "grpc")
+        if not any(setting.key == ("listen", listener) for setting in given)
+    ]
+    return load([*free, *scope, *given])
 
 
-def _bind(settings: Settings, given: Sequence[Setting], say: Say) -> socket.socket:
-    """Listen where the settings say; where nobody chose and the default is taken, on a free port."""
-    address = settings.listen.http
+def _free(address: Address, say: Say) -> Address:
+    """Give an address where nobody listens: this one, or else one whose port the system will choose."""
     try:
-        return server.bind(address)
-    except server.ListenError:
-        if any(setting.key == ("listen", "http") for setting in given):
-            raise
+        socket.create_server(address).close()
+    except OSError:
         say(f"  {address} is taken: choosing another port")
-        return server.bind(Address(address.host, 0))
+        return Address(address.host, 0)
+    return address
 
 
-def _print_calls(cluster: DevCluster, address: Address, say: Say) -> None:
-    url = f"http://{address}/{_PROCEDURE}"
+def _print_calls(cluster: DevCluster, listening: server.Listening, say: Say) -> None:
+    url = f"{'https' if listening.with_tls else 'http'}://{listening.http}/{_PROCEDURE}"
+    grpc_url = f"{'https' if listening.with_tls else 'http'}://{listening.grpc}/{_PROCEDURE}"
     say(f"""
 Serving {demo.POOL}/{demo.IMAGE} and the namespace {demo.POOL}/{demo.NAMESPACE} as scope {_SCOPE}. Take a snapshot, from
 the root of the repository:
@@ -145,6 +148,10 @@ curl --header 'Content-Type: application/json' --header 'Connect-Protocol-Versio
 .venv/bin/buf curl --schema proto \\
   --data '{_body("second")}' \\
   {url}
+
+.venv/bin/buf curl --protocol grpc --http2-prior-knowledge \\
+  --data '{_body("third")}' \\
+  {grpc_url}
 
 See what Ceph says:
 

@@ -9,6 +9,7 @@ from connectrpc.code import Code
 __all__ = [
     "CephError",
     "InvalidRequestError",
+    "ListenError",
     "NotFoundError",
     "ResourceType",
     "ServiceError",
@@ -21,6 +22,16 @@ ResourceType = Literal["scope", "pool", "namespace", "image", "snapshot"]
 
 class StartError(Exception):
     """The program cannot start. Its text is for the one who starts it: what is wrong, where, and the remedy."""
+
+
+class ListenError(StartError):
+    """An address cannot be listened on. Its text is one line. ``listener`` is its key among the settings."""
+
+    def __init__(self, listener: str, address: object, problem: str) -> None:
+        super().__init__(
+            f"listen.{listener}: cannot listen on {address}: {problem}. "
+            f"Choose another address with --listen-{listener}."
+        )
 
 
 class ServiceError(Exception):

@@ -41,17 +41,21 @@ class Fullness:
         if "full" in flags:
             raise CephError(Code.RESOURCE_EXHAUSTED, "POOL_FULL", f"The pool {pool!r} is full.", errno.ENOSPC)
 
+    def ask(self, connection: rados.Rados) -> None:
+        """Ask the monitor, whenever it was asked before. Raises what ``rados_mon_command`` raises."""
+        with self._lock:
+            self._ask(connection)
+
     def _of(self, connection: rados.Rados, pool: str, *, fresh_seconds: float) -> frozenset[str]:
         with self._lock:
             if time.monotonic() - self._asked > fresh_seconds:
-                self._flags = _ask(connection)
-                self._asked = time.monotonic()
+                self._ask(connection)
             return self._flags.get(pool, frozenset())
 
-
-def _ask(connection: rados.Rados) -> dict[str, frozenset[str]]:
-    command = json.dumps({"prefix": "osd pool ls", "detail": "detail", "format": "json"})
-    status, output, _ = connection.mon_command(command, b"")
-    if status:
-        raise rados.OSError("osd pool ls detail", errno=-status)
-    return {pool["pool_name"]: frozenset(pool["flags_names"].split(",")) for pool in json.loads(output)}
+    def _ask(self, connection: rados.Rados) -> None:
+        command = json.dumps({"prefix": "osd pool ls", "detail": "detail", "format": "json"})
+        status, output, _ = connection.mon_command(command, b"")
+        if status:
+            raise rados.OSError("osd pool ls detail", errno=-status)
+        self._flags = {pool["pool_name"]: frozenset(pool["flags_names"].split(",")) for pool in json.loads(output)}
+        self._asked = time.monotonic()

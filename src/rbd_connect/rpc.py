@@ -14,7 +14,9 @@ from .details import error_details
 from .errors import ServiceError
 from .phases import collected
 
-__all__ = ["Failure", "answer", "new_request_id"]
+__all__ = ["REQUEST_ID_HEADER", "Failure", "answer", "new_request_id", "refused"]
+
+REQUEST_ID_HEADER = "x-request-id"
 
 _log = logging.getLogger(__name__)
 _Response = TypeVar("_Response")
@@ -25,6 +27,7 @@ class Failure(Exception):  # noqa: N818 - the outcome of a call, for a transport
 
     def __init__(self, error: ServiceError, request: Message | None, request_id: str) -> None:
         super().__init__(error.message)
+        self.request_id = request_id
         self.code = error.code
         self.message = error.message
         self.details = list(error_details(error, request, request_id))
@@ -32,6 +35,12 @@ class Failure(Exception):  # noqa: N818 - the outcome of a call, for a transport
 
 def new_request_id() -> str:
     return uuid.uuid4().hex
+
+
+def refused(error: ServiceError, request_id: str, *, method: str | None = None) -> Failure:
+    """Give the failure of a call that never came to its handler, and log it."""
+    _log.info("%s refused: %s (%s) request %s", method or "a request", error.reason, error.code.value, request_id)
+    return Failure(error, None, request_id)
 
 
 async def answer(

@@ -1,76 +1,134 @@
-"""The server: a listener on an event loop; start, serve, drain, and close Ceph last."""
+"""The server: both listeners on one event loop; start, serve, drain, and close Ceph last."""
 
 import asyncio
 import logging
 import os
+import resource
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
 
 import uvicorn
 
 from .calls import Calls
 from .cluster import Cluster
-from .errors import StartError
-from .http import application
+from .errors import ListenError
+from .readiness import Readiness
 from .service import StorageService
 from .settings import Address, Settings
+from .transports.grpc_server import GrpcServer
+from .transports.http import application
+from .transports.http_connection import MAX_HEADER_BYTES, connection_class
+from .transports.tls import Tls
 
-__all__ = ["ListenError", "address_of", "bind", "serve"]
+__all__ = ["Listening", "serve"]
 
 _log = logging.getLogger(__name__)
 
 
-class ListenError(StartError):
-    """An address cannot be listened on. Its text is one line."""
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where a server listens, with the ports that were chosen where they were 0."""
+
+    http: Address
+    grpc: Address
+    with_tls: bool
 
 
-def bind(address: Address) -> socket.socket:
-    """Open a listening socket. Raises ListenError."""
+def serve(settings: Settings, on_ready: Callable[[Listening], None]) -> None:
+    """Serve until SIGINT or SIGTERM; then finish the calls in flight, and close the connections to Ceph.
+
+    Calls that have not ended when [listen] drain_timeout has passed are left, and the process ends with status 1. A
+    second signal ends it at once. Raises StartError.
+    """
+    _allow_many_connections()
+    calls = Calls(threads=settings.ceph.threads)
+    clusters = {scope: Cluster(scope, of_scope, settings.ceph) for scope, of_scope in settings.scopes.items()}
+    asyncio.run(_serve(settings, clusters, calls, on_ready))
+    if calls.running:
+        # A call inside librbd cannot be cancelled, and a thread that never ends would keep the process.
+        _log.error("%d calls did not end in %d s and are left", calls.running, settings.listen.drain_timeout)
+        logging.shutdown()
+        os._exit(1)
+    calls.close()
+    for cluster in clusters.values():
+        cluster.close()
+    _log.info("stopped")
+
+
+def _allow_many_connections() -> None:
+    """Raise the number of open files to what is permitted: the usual 1024 is soon used up by connections."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+async def _serve(
+    settings: Settings, clusters: Mapping[str, Cluster], calls: Calls, on_ready: Callable[[Listening], None]
+) -> None:
+    service = StorageService(clusters, calls, settings.usage)
+    tls = Tls(settings.tls) if settings.tls.certificate else None
+    listener = _bind(settings.listen.http)
+    grpc_server = GrpcServer(service, settings.limits, tls)
+    grpc_address = await grpc_server.start(settings.listen.grpc)
+    app = application(service, Readiness(clusters, calls), settings, grpc_address=str(grpc_address))
+    config = uvicorn.Config(
+        app,
+        http=connection_class(settings.limits),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+        timeout_keep_alive=settings.limits.idle_timeout,
+        timeout_graceful_shutdown=settings.listen.drain_timeout,
+        ssl_context_factory=(lambda _config, _default: tls.http_context()) if tls else None,
+    )
+    listening = Listening(_address_of(listener), grpc_address, with_tls=tls is not None)
+    await _Server(config, grpc_server, lambda: on_ready(listening)).serve(sockets=[listener])
+
+
+def _bind(address: Address) -> socket.socket:
     try:
         family = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server(address, family=family)
     except OSError as error:
         # create_server adds to an error's text, and getaddrinfo's numbers are its own.
         problem = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
-        raise ListenError(
-            f"listen.http: cannot listen on {address}: {problem}. Choose another address with --listen-http."
-        ) from error
+        raise ListenError("http", address, str(problem)) from error
 
 
-def address_of(listener: socket.socket) -> Address:
-    """Say where a socket listens; its port is the one that the system chose, where it was 0."""
+def _address_of(listener: socket.socket) -> Address:
     host, port, *_ = listener.getsockname()
     return Address(host, port)
 
 
-def serve(settings: Settings, listener: socket.socket, on_ready: Callable[[], None]) -> None:
-    """Serve until SIGINT or SIGTERM. Calls in flight are finished, then the connections to Ceph are closed."""
-    calls = Calls(threads=settings.ceph.threads)
-    clusters = {scope: Cluster(scope, of_scope, settings.ceph) for scope, of_scope in settings.scopes.items()}
-    service = StorageService(clusters, calls, settings.usage)
-    app = application(service, require_protocol_version=settings.connect.require_protocol_version)
-    config = uvicorn.Config(app, http="h11", log_config=None, access_log=False, server_header=False)
-    try:
-        asyncio.run(_Server(config, on_ready).serve(sockets=[listener]))
-    finally:
-        calls.close()
-        for cluster in clusters.values():
-            cluster.close()
-    _log.info("stopped")
-
-
 class _Server(uvicorn.Server):
-    """uvicorn's server, which says when it is ready, and ends by returning where uvicorn raises the signal anew."""
+    """uvicorn's server, with gRPC's beside it: both are ready before it says so, and both drain at the same time.
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+    It ends by returning, where uvicorn raises the signal anew, and at once at the second signal of either kind.
+    """
+
+    def __init__(self, config: uvicorn.Config, grpc_server: GrpcServer, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
+        self._grpc_server = grpc_server
         self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        limit = float(self.config.timeout_graceful_shutdown or 0)
+        await asyncio.gather(self._grpc_server.drain(limit), super().shutdown(sockets))
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self.should_exit:
+            os._exit(128 + sig)
+        super().handle_exit(sig, frame)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -14,9 +14,21 @@ from pydantic import (
     NonNegativeInt,
     PositiveInt,
     StringConstraints,
+    model_validator,
 )
 
-__all__ = ["Address", "CephSettings", "ConnectSettings", "ListenSettings", "ScopeSettings", "Settings", "UsageSettings"]
+__all__ = [
+    "Address",
+    "CephSettings",
+    "ConnectSettings",
+    "CorsSettings",
+    "LimitSettings",
+    "ListenSettings",
+    "ScopeSettings",
+    "Settings",
+    "TlsSettings",
+    "UsageSettings",
+]
 
 
 class Address(NamedTuple):
@@ -49,7 +61,21 @@ def _readable_file(path: Path) -> Path:
     return path
 
 
+def _words(value: object) -> object:
+    """Read the one form that a flag or a variable can give a list."""
+    return [word for word in value.replace(",", " ").split(" ") if word] if isinstance(value, str) else value
+
+
+def _origin(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.netloc or value != f"{parts.scheme}://{parts.netloc}":
+        raise ValueError(f"{value!r} is no origin; write SCHEME://HOST[:PORT], like https://console.example.com")
+    return value
+
+
 ReadableFile = Annotated[Path, AfterValidator(_readable_file)]
+ListenAddress = Annotated[Address, BeforeValidator(_address)]
+Origin = Annotated[str, AfterValidator(_origin)]
 
 
 class _Section(BaseModel):
@@ -57,8 +83,46 @@ class _Section(BaseModel):
 
 
 class ListenSettings(_Section):
-    http: Annotated[Address, BeforeValidator(_address)] = Field(
+    http: ListenAddress = Field(
         Address("127.0.0.1", 8080), description="Where Connect and gRPC-Web are served, HOST:PORT."
+    )
+    grpc: ListenAddress = Field(Address("127.0.0.1", 50051), description="Where gRPC is served, HOST:PORT.")
+    drain_timeout: PositiveInt = Field(
+        30, description="Seconds that calls in flight have to end once the server is told to stop."
+    )
+
+
+class LimitSettings(_Section):
+    message_bytes: Annotated[int, Field(ge=1024, le=1 << 24)] = Field(
+        64 * 1024, description="Bytes that a message may have, decompressed or not."
+    )
+    header_timeout: PositiveInt = Field(10, description="Seconds that a client has to send a request's headers.")
+    body_timeout: PositiveInt = Field(30, description="Seconds that a client has to send a request's body.")
+    idle_timeout: PositiveInt = Field(75, description="Seconds that a connection is kept open between requests.")
+
+
+class TlsSettings(_Section):
+    certificate: ReadableFile | None = Field(
+        None,
+        description="The server's certificate and those that lead to its authority, PEM. Serves TLS on both listeners.",
+    )
+    key: ReadableFile | None = Field(None, description="The certificate's private key, PEM.")
+    client_ca: ReadableFile | None = Field(
+        None, description="Authorities, PEM: clients must show a certificate that one of them signed."
+    )
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key go together; give both, or neither")
+        if self.client_ca is not None and self.certificate is None:
+            raise ValueError("client_ca needs certificate and key: without TLS no client can show a certificate")
+        return self
+
+
+class CorsSettings(_Section):
+    origins: Annotated[tuple[Origin, ...], BeforeValidator(_words)] = Field(
+        (), description="Origins whose pages browsers let call: https://console.example.com, several with commas."
     )
 
 
@@ -100,6 +164,9 @@ class Settings(_Section):
     """All settings. ``scopes`` names the Ceph clusters that are served."""
 
     listen: ListenSettings = ListenSettings()
+    limits: LimitSettings = LimitSettings()
+    tls: TlsSettings = TlsSettings()
+    cors: CorsSettings = CorsSettings()
     connect: ConnectSettings = ConnectSettings()
     usage: UsageSettings = UsageSettings()
     ceph: CephSettings = CephSettings()

@@ -57,7 +57,7 @@ def measure(cluster: DevCluster, folder: Path, images: int) -> tuple[Times, Time
     with (
         rados.Rados(conffile=str(cluster.conf), name="client.rbd-connect") as connection,
         connection.open_ioctx("rbd") as ioctx,
-        run_server(folder, settings, "--listen-http", "127.0.0.1:0") as server,
+        run_server(folder, settings) as server,
         StorageServiceClientSync(server.url) as client,
         click.progressbar(range(-2, images), file=sys.stderr, label="Calling") as numbers,
     ):

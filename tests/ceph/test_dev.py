@@ -89,7 +89,8 @@ def test_a_newcomers_way_and_two_at_once(tmp_path: Path) -> None:
         for one in (first, second):
             by_curl = json.loads(one.pasted("curl"))
             assert (by_curl["name"], by_curl["usedBytes"]) == ("first", str(32 << 20))
-            assert json.loads(one.pasted(".venv/bin/buf"))["name"] == "second"
+            assert json.loads(one.pasted(".venv/bin/buf curl --schema"))["name"] == "second"
+            assert json.loads(one.pasted(".venv/bin/buf curl --protocol grpc"))["name"] == "third"
             assert "demo@second" in one.pasted("rbd --conf")
         for one, number in ((first, signal.SIGINT), (second, signal.SIGTERM)):
             folder = one.folder

@@ -21,7 +21,7 @@ def test_an_osd_without_rbds_class_is_unimplemented(tmp_path: Path) -> None:
         cluster.command("config set", who="osd", name="osd_class_dir", value="/nowhere")
     with DevCluster(folder) as cluster:
         cluster.wait_until_clean()
-        with run_server(tmp_path, write_scope("test", cluster), "--listen-http", "127.0.0.1:0") as server:
+        with run_server(tmp_path, write_scope("test", cluster)) as server:
             outcome = create(server, request("rbd", "image", "first"))
         assert (outcome.code, outcome.reason) == ("unimplemented", "NOT_SUPPORTED")
 

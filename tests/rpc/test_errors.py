@@ -106,7 +106,7 @@ def other_users(cluster: DevCluster, tmp_path_factory: pytest.TempPathFactory) -
         write_scope("stranger", cluster, ['client = "client.stranger"']),
         write_scope("wrong", cluster, [f'keyring = "{wrong}"']),
     ]
-    with run_server(tmp_path_factory.mktemp("users"), "\n".join(settings), "--listen-http", "127.0.0.1:0") as server:
+    with run_server(tmp_path_factory.mktemp("users"), "\n".join(settings)) as server:
         yield server
 
 
@@ -226,7 +226,7 @@ class TestOutages:
         cluster.create_user("client.impatient", mon="profile rbd", osd="profile rbd")
         timeouts = "[ceph]\nosd_timeout = 2\nmon_timeout = 2\nconnect_timeout = 2\n"
         settings = timeouts + write_scope("test", cluster, ['client = "client.impatient"'])
-        with run_server(tmp_path, settings, "--listen-http", "127.0.0.1:0") as server:
+        with run_server(tmp_path, settings) as server:
             yield server
 
     @pytest.mark.parametrize("daemon", ["osd", "mon"])
@@ -267,7 +267,7 @@ class TestOutages:
         conf = tmp_path / "gone.conf"
         conf.write_bytes(cluster.conf.read_bytes())
         settings = f'[scopes.test]\nconf = "{conf}"\nkeyring = "{cluster.folder}/client.rbd-connect.keyring"\n'
-        with run_server(tmp_path, settings, "--listen-http", "127.0.0.1:0") as server:
+        with run_server(tmp_path, settings) as server:
             conf.unlink()
             body = request("rbd", "image", "first")
             assert_error(create(server, body), body, "unavailable", "CEPH_CONF_UNREADABLE", "ENOENT")

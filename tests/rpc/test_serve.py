@@ -15,20 +15,18 @@ from support.clients import create, error_outcome, post, request
 from support.server import Server, run_server, start_and_fail
 from support.tools import Tools, frozen, wait_until, write_scope
 
-FREE = ("--listen-http", "127.0.0.1:0")
-
 
 class TestStarting:
     def test_scopes_by_flags_alone(self, cluster: DevCluster, tmp_path: Path) -> None:
         flags = ("--scope", f"one={cluster.conf}", "--scope", f"two={cluster.conf},client=client.rbd-connect")
-        with run_server(tmp_path, "", *FREE, *flags) as server:
+        with run_server(tmp_path, "", *flags) as server:
             for scope in ("one", "two"):
                 assert create(server, request("rbd", "nowhere", "s", scope)).reason == "IMAGE_NOT_FOUND"
 
     def test_flags_over_environment_over_file(self, cluster: DevCluster, tmp_path: Path) -> None:
         file = '[listen]\nhttp = "nonsense"\n' + write_scope("file", cluster)
         environment = {"RBD_CONNECT_LISTEN_HTTP": "nonsense too", "RBD_CONNECT_SCOPES": f"variable={cluster.conf}"}
-        with run_server(tmp_path, file, *FREE, environment=environment) as server:
+        with run_server(tmp_path, file, environment=environment) as server:
             for scope in ("file", "variable"):
                 assert create(server, request("rbd", "nowhere", "s", scope)).reason == "IMAGE_NOT_FOUND"
 
@@ -65,9 +63,7 @@ class TestStarting:
     def test_bindings_that_cannot_be_imported_are_one_line(self, cluster: DevCluster, tmp_path: Path) -> None:
         """As in a virtual environment without the system's packages."""
         (tmp_path / "rados.py").write_text("raise ImportError('no rados here', name='rados')\n")
-        failed = start_and_fail(
-            "serve", "--scope", f"a={cluster.conf}", *FREE, environment={"PYTHONPATH": str(tmp_path)}
-        )
+        failed = start_and_fail("serve", "--scope", f"a={cluster.conf}", environment={"PYTHONPATH": str(tmp_path)})
         assert failed.returncode == 1
         assert failed.stderr.startswith("Error: rados and rbd cannot be imported by ")
         assert "python3-rados" in failed.stderr
@@ -81,7 +77,7 @@ class TestConnections:
         cluster.create_user("client.shared", mon="profile rbd", osd="profile rbd")
         settings = write_scope("test", cluster, ['client = "client.shared"'])
         images = [new_image() for _ in range(8)]
-        with run_server(tmp_path, settings, *FREE) as server, ThreadPoolExecutor(len(images)) as pool:
+        with run_server(tmp_path, settings) as server, ThreadPoolExecutor(len(images)) as pool:
             assert tools.addresses("client.shared") == []
             outcomes = pool.map(lambda image: create(server, request("rbd", image, "first")), images)
             assert all(outcome.reply for outcome in outcomes)
@@ -102,9 +98,7 @@ class TestProtocolVersion:
         assert "Connect-Protocol-Version" in outcome.message
 
     def test_one_setting_relaxes_it(self, cluster: DevCluster, tmp_path: Path) -> None:
-        with run_server(
-            tmp_path, write_scope("test", cluster), *FREE, "--no-connect-require-protocol-version"
-        ) as server:
+        with run_server(tmp_path, write_scope("test", cluster), "--no-connect-require-protocol-version") as server:
             status, text = post(server.procedure_url, self.body, {"Content-Type": "application/json"})
         assert (status, error_outcome(json.loads(text)).reason) == (404, "IMAGE_NOT_FOUND")
 
@@ -143,7 +137,7 @@ class TestDeadlines:
 
 class TestTheLog:
     def test_a_call_is_one_line_with_its_request_id(self, cluster: DevCluster, tmp_path: Path) -> None:
-        with run_server(tmp_path, write_scope("test", cluster), *FREE) as server:
+        with run_server(tmp_path, write_scope("test", cluster)) as server:
             body = request("rbd", "nowhere", "a\nb")
             request_id = create(server, body).metadata["request_id"]
             (line,) = [line for line in server.log.read_text().splitlines() if request_id in line]
@@ -158,7 +152,7 @@ class TestEnding:
     ) -> None:
         image = new_image()
         with (
-            run_server(tmp_path, write_scope("test", cluster), *FREE) as server,
+            run_server(tmp_path, write_scope("test", cluster)) as server,
             ThreadPoolExecutor() as pool,
             tools.ioctx() as ioctx,
             rbd.Image(ioctx, image, read_only=True) as opened,

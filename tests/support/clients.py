@@ -1,26 +1,31 @@
 """Clients: curl, buf curl, and the generated one in three forms. Each gives what came back in one form."""
 
 import base64
+import importlib.util
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import grpc
 from connectrpc.codec import Codec
 from connectrpc.compat import google_protobuf_binary_codec, google_protobuf_json_codec
 from connectrpc.errors import ConnectError
 from connectrpc.protocol import ProtocolType
 from google.protobuf import json_format, symbol_database
 from google.rpc import error_details_pb2
+from grpc_status import rpc_status
 
 from otterscale.storage.v1.storage_connect import StorageServiceClientSync
 from otterscale.storage.v1.storage_pb2 import CreateImageSnapshotRequest
 
-from .server import Server
+from .server import PROCEDURE, Server
 
 __all__ = ["CLIENTS", "Client", "Outcome", "create", "error_outcome", "post", "request"]
 
@@ -83,9 +88,55 @@ def buf_curl(protocol: str, server: Server, body: Mapping[str, str]) -> Outcome:
         text=True,
         check=False,
     )
+    return _buf_outcome(done, with_debug=protocol == "connect")
+
+
+def _buf_outcome(done: "subprocess.CompletedProcess[str]", *, with_debug: bool = False) -> Outcome:
     if done.returncode == 0:
         return Outcome(reply=json.loads(done.stdout))
-    return error_outcome(json.loads(done.stderr), with_debug=protocol == "connect")
+    return error_outcome(json.loads(done.stderr), with_debug=with_debug)
+
+
+def buf_curl_grpc(server: Server, body: Mapping[str, str]) -> Outcome:
+    """Without a schema: it asks by reflection."""
+    url = f"http://{server.grpc_address}/{PROCEDURE}"
+    words = ["--protocol", "grpc", "--http2-prior-knowledge", "--data", json.dumps(body), url]
+    return _buf_outcome(subprocess.run([BUF, "curl", *words], capture_output=True, text=True, check=False))
+
+
+def grpcio(server: Server, body: Mapping[str, str]) -> Outcome:
+    """By the stub that grpcio's own compiler makes."""
+    message = json_format.ParseDict(dict(body), CreateImageSnapshotRequest())
+    with grpc.insecure_channel(server.grpc_address) as channel:
+        try:
+            reply = grpc_stubs().StorageServiceStub(channel).CreateImageSnapshot(message)
+            return Outcome(reply=json_format.MessageToDict(reply))
+        except grpc.RpcError as error:
+            return grpc_outcome(error)
+
+
+def grpc_outcome(error: Any) -> Outcome:  # noqa: ANN401 - grpc's own type does not say that it is a call too
+    status = rpc_status.from_call(error)
+    assert status is not None, error
+    details = {detail.TypeName(): _read(detail.TypeName(), detail.value) for detail in status.details}
+    code = "canceled" if error.code().name == "CANCELLED" else error.code().name.lower()
+    return Outcome(code=code, message=status.message, details=_by_short_name(details))
+
+
+@cache
+def grpc_stubs() -> ModuleType:
+    """Compile the proto for grpcio."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = "otterscale/storage/v1/storage.proto"
+        words = [sys.executable, "-m", "grpc_tools.protoc", f"-I{PROTO}", f"--grpc_python_out={folder}", file]
+        subprocess.run(words, check=True)
+        path = next(Path(folder).rglob("*_pb2_grpc.py"))
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
 
 
 def generated(protocol: ProtocolType, codec: Codec, server: Server, body: Mapping[str, str]) -> Outcome:
@@ -123,6 +174,8 @@ CLIENTS: dict[str, Client] = {
     "connect-binary": partial(generated, ProtocolType.CONNECT, google_protobuf_binary_codec()),
     "connect-json": partial(generated, ProtocolType.CONNECT, google_protobuf_json_codec()),
     "grpc-web": partial(generated, ProtocolType.GRPC_WEB, google_protobuf_binary_codec()),
+    "buf-curl-grpc": buf_curl_grpc,
+    "grpcio": grpcio,
 }
 
 # The quickest of them, for tests in which it does not matter which it is.

@@ -13,12 +13,15 @@ from pathlib import Path
 COMMAND = str(Path(sys.prefix) / "bin" / "rbd-connect")
 PROCEDURE = "otterscale.storage.v1.StorageService/CreateImageSnapshot"
 
+_FREE_PORTS = ("--listen-http", "127.0.0.1:0", "--listen-grpc", "127.0.0.1:0")
+
 
 @dataclass(frozen=True)
 class Server:
     """A server that is ready. ``log`` is the file with what it prints on standard error."""
 
     address: str
+    grpc_address: str
     process: "subprocess.Popen[str]"
     log: Path
 
@@ -41,7 +44,7 @@ def run_server(
     log = folder / "server.log"
     with log.open("w") as sink:
         process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", COMMAND, "serve", "--config", str(config), *flags],
+            ["setpriv", "--pdeathsig", "KILL", COMMAND, "serve", "--config", str(config), *_FREE_PORTS, *flags],
             stdout=subprocess.PIPE,
             stderr=sink,
             text=True,
@@ -50,9 +53,9 @@ def run_server(
     try:
         assert process.stdout is not None
         ready = process.stdout.readline()
-        match = re.fullmatch(r"serving .* on http://(\S+)\n", ready)
+        match = re.fullmatch(r"serving .* on (https?)://(\S+), and gRPC on (\S+)\n", ready)
         assert match, f"{ready!r}\n{log.read_text()}"
-        yield Server(match[1], process, log)
+        yield Server(match[2], match[3], process, log)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0, log.read_text()
     finally:

@@ -8,9 +8,9 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, ResourceInfo, Re
 from protobuf import message_to_json_value
 
 from otterscale.storage.v1.storage_pb2 import CreateImageSnapshotRequest, Image
-from rbd_connect.connect_details import connect_detail
 from rbd_connect.details import error_details
 from rbd_connect.errors import CephError, ServiceError
+from rbd_connect.transports.connect_details import connect_detail
 
 MESSAGES = [
     ErrorInfo(reason="A_REASON", domain="rbd-connect", metadata={"pool": "p", "image": "i"}),

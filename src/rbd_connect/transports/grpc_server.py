@@ -1,0 +1,190 @@
+"""The same service for gRPC over HTTP/2 (grpc.aio), with health and reflection.
+
+It turns what ``rpc`` raises into a status with details.
+"""
+
+import asyncio
+from typing import Any
+
+import grpc
+import grpc.aio
+from connectrpc.code import Code
+from connectrpc.compression.gzip import GzipCompression
+from connectrpc.errors import ConnectError
+from google.protobuf.message import Message
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2
+from grpc_status import rpc_status
+
+from .. import rpc
+from ..errors import ListenError
+from ..procedures import PROCEDURES, SERVICE_NAME, Procedure
+from ..service import StorageService
+from ..settings import Address, LimitSettings
+from . import refusals
+from .status import status_message
+from .tls import Tls
+
+__all__ = ["GrpcServer"]
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+_REFLECTION_PACKAGES = ("grpc.reflection.v1alpha", "grpc.reflection.v1")
+_GZIP = GzipCompression()
+_GZIP_MAGIC = b"\x1f\x8b"
+_IDENTITY_AND_GZIP = 1 << 0 | 1 << 2
+
+
+class GrpcServer:
+    """A listener for gRPC. It is made, started and drained on one event loop."""
+
+    def __init__(self, service: StorageService, limits: LimitSettings, tls: Tls | None) -> None:
+        self._tls = tls
+        self._calls = _Calls(service, limits)
+        self._health = health.aio.HealthServicer()
+        self._server = grpc.aio.server(options=_options(limits))
+        self._server.add_generic_rpc_handlers((self._calls.handlers(),))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        _add_reflection(self._server)
+        self._server.add_generic_rpc_handlers((_EveryOther(),))
+
+    async def start(self, address: Address) -> Address:
+        """Listen, and give the address with the port that was chosen. Raises ListenError."""
+        try:
+            if self._tls is None:
+                port = self._server.add_insecure_port(str(address))
+            else:
+                port = self._server.add_secure_port(str(address), self._tls.grpc_credentials())
+        except RuntimeError as error:
+            raise ListenError("grpc", address, "the address cannot be had; it may be in use") from error
+        await self._server.start()
+        await self._health.set(SERVICE_NAME, health_pb2.HealthCheckResponse.SERVING)
+        return Address(address.host, port)
+
+    async def drain(self, seconds: float) -> None:
+        """Say NOT_SERVING, take no more calls, and return when those in flight have ended or ``seconds`` have passed.
+
+        Who watches the health or has reflection open is not waited for.
+        """
+        await self._health.enter_graceful_shutdown()
+        stopped = asyncio.ensure_future(self._server.stop(seconds))
+        await asyncio.wait([stopped, asyncio.ensure_future(self._calls.ended())], return_when=asyncio.FIRST_COMPLETED)
+        await self._server.stop(0)
+        await stopped
+
+
+def _options(limits: LimitSettings) -> tuple[tuple[str, int], ...]:
+    """Channel arguments. https://grpc.github.io/grpc/core/group__grpc__arg__keys.html"""
+    return (
+        # Else a second server on the same address would silently take half of the calls.
+        ("grpc.so_reuseport", 0),
+        # Decompression has no bound there, so it is done here.
+        ("grpc.per_message_decompression", 0),
+        ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_AND_GZIP),
+        # Beyond this grpc refuses by itself; up to it, a message that is too large is told so as every error is told.
+        ("grpc.max_receive_message_length", 4 * limits.message_bytes),
+        ("grpc.server_handshake_timeout_ms", limits.header_timeout * 1000),
+        ("grpc.max_connection_idle_ms", limits.idle_timeout * 1000),
+    )
+
+
+def _add_reflection(server: grpc.aio.Server) -> None:
+    """Serve reflection as v1alpha and as v1, which differ in nothing but the package's name."""
+    names = (SERVICE_NAME, health.SERVICE_NAME, *(f"{package}.ServerReflection" for package in _REFLECTION_PACKAGES))
+    servicer = reflection.aio.ReflectionServicer(names)
+    handler = grpc.stream_stream_rpc_method_handler(
+        servicer.ServerReflectionInfo,
+        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    for package in _REFLECTION_PACKAGES:
+        methods = {"ServerReflectionInfo": handler}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(f"{package}.ServerReflection", methods),))
+
+
+class _Calls:
+    """The procedures' handlers, and how many calls of them are in flight."""
+
+    def __init__(self, service: StorageService, limits: LimitSettings) -> None:
+        self._service = service
+        self._limits = limits
+        self._in_flight = 0
+        self._none_in_flight = asyncio.Event()
+        self._none_in_flight.set()
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        """Give each procedure its handler. One that the service lacks is an AttributeError at the start."""
+        # A stream of messages, from which one is read: so it is ours to say how long a client may take to send it, and
+        # what is said of one that cannot be read. On the wire there is no difference.
+        methods: dict[str, Any] = {
+            procedure.name: grpc.stream_unary_rpc_method_handler(self._handler(procedure)) for procedure in PROCEDURES
+        }
+        return grpc.method_handlers_generic_handler(SERVICE_NAME, methods)
+
+    async def ended(self) -> None:
+        """Return when no call is in flight."""
+        await self._none_in_flight.wait()
+
+    def _handler(self, procedure: Procedure) -> Any:  # noqa: ANN401 - grpc's types know no coroutines here
+        method = procedure.of(self._service)
+
+        async def call(_messages: object, context: Context) -> bytes:
+            request_id = rpc.new_request_id()
+            self._in_flight += 1
+            self._none_in_flight.clear()
+            try:
+                await context.send_initial_metadata(((rpc.REQUEST_ID_HEADER, request_id),))
+                request = await self._read(procedure, context, request_id)
+                answered = await rpc.answer(
+                    lambda: method(request, context), method=procedure.name, request=request, request_id=request_id
+                )
+            except rpc.Failure as failure:
+                await context.abort_with_status(rpc_status.to_status(status_message(failure)))
+            finally:
+                self._in_flight -= 1
+                if not self._in_flight:
+                    self._none_in_flight.set()
+            return answered.SerializeToString()
+
+        return call
+
+    async def _read(self, procedure: Procedure, context: Context, request_id: str) -> Message:
+        """Read the one message of a call, in time and within the limits. Raises Failure."""
+        limit = self._limits.message_bytes
+        seconds = self._limits.body_timeout
+        try:
+            async with asyncio.timeout(seconds):
+                body = await context.read()
+            return procedure.request_class.FromString(_unpacked(body, limit))
+        except TimeoutError:
+            error = refusals.too_slow(seconds)
+        except ConnectError:
+            error = refusals.too_large(limit)
+        except Exception:  # noqa: BLE001 - zlib.error, EOFError, DecodeError: whatever it is, it is no message
+            error = refusals.malformed()
+        raise rpc.refused(error, request_id, method=procedure.name)
+
+
+def _unpacked(body: Any, limit: int) -> bytes:  # noqa: ANN401 - bytes, or EOF
+    """Give a message's bytes. Raises ConnectError where they are too many, anything where they are no gzip."""
+    if body is grpc.aio.EOF:
+        raise EOFError
+    if body.startswith(_GZIP_MAGIC):
+        # No message begins so: its first field would be of wire type 7, which does not exist.
+        return _GZIP.decompress(body, limit)
+    if len(body) > limit:
+        raise ConnectError(Code.RESOURCE_EXHAUSTED, "too large")
+    return bytes(body)
+
+
+class _EveryOther(grpc.GenericRpcHandler):
+    """Refuses what there is no procedure for."""
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:  # noqa: ANN401 - as above
+        path = handler_call_details.method
+
+        async def refuse(_messages: object, context: Context) -> None:
+            failure = rpc.refused(refusals.unknown_procedure(path), rpc.new_request_id())
+            await context.abort_with_status(rpc_status.to_status(status_message(failure)))
+
+        return grpc.stream_unary_rpc_method_handler(refuse)

@@ -1,0 +1,162 @@
+"""The ASGI application: Connect and gRPC-Web over HTTP/1.1, and health for probes.
+
+It turns what ``rpc`` raises into what connectrpc writes.
+"""
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from connectrpc.code import Code
+from connectrpc.compat import google_protobuf_binary_codec, google_protobuf_json_codec
+from connectrpc.errors import ConnectError
+from connectrpc.interceptor import MetadataInterceptor, UnaryInterceptor
+from google.protobuf.message import Message
+from starlette.middleware.cors import CORSMiddleware
+
+from otterscale.storage.v1.storage_connect import StorageServiceASGIApplication
+
+from .. import rpc
+from ..errors import ServiceError
+from ..procedures import PROCEDURES
+from . import refusals
+from .connect_details import connect_detail
+from .http_gate import gate
+from .http_probes import with_probes
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from asgiref.typing import ASGI3Application
+    from connectrpc.codec import Codec
+    from connectrpc.request import RequestContext
+
+    from ..readiness import Readiness
+    from ..service import StorageService
+    from ..settings import CorsSettings, Settings
+
+__all__ = ["application"]
+
+_Request = TypeVar("_Request")
+_Response = TypeVar("_Response")
+_Message = TypeVar("_Message", bound=Message)
+
+_DEADLINE_EXCEEDED = ServiceError(
+    Code.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", "The deadline passed; the outcome is unknown."
+)
+_CANCELED = ServiceError(Code.CANCELED, "CANCELED", "The client went away.")
+
+
+def application(
+    service: "StorageService", readiness: "Readiness", settings: "Settings", *, grpc_address: str
+) -> "ASGI3Application":
+    """Compose the application, outermost first: CORS, probes, the gate, connectrpc, the common way, the service."""
+    connect = StorageServiceASGIApplication(
+        service,
+        interceptors=[_Errors(settings.limits.message_bytes), _CommonWay()],
+        read_max_bytes=settings.limits.message_bytes,
+        codecs=[google_protobuf_binary_codec(), _JSONCodec()],
+    )
+    gated = gate(
+        connect,
+        procedures=[procedure.path for procedure in PROCEDURES],
+        limits=settings.limits,
+        require_protocol_version=settings.connect.require_protocol_version,
+        grpc_address=grpc_address,
+    )
+    return _with_cors(with_probes(gated, readiness), settings.cors)
+
+
+def _with_cors(app: "ASGI3Application", settings: "CorsSettings") -> "ASGI3Application":
+    """Let the pages of some origins call. https://connectrpc.com/docs/cors"""
+    if not settings.origins:
+        return app
+    return CORSMiddleware(  # type: ignore[return-value] # Starlette has types of its own for ASGI
+        app,  # type: ignore[arg-type]
+        allow_origins=settings.origins,
+        allow_methods=["POST"],
+        allow_headers=[
+            "Connect-Protocol-Version",
+            "Connect-Timeout-Ms",
+            "Content-Encoding",
+            "Content-Type",
+            "Grpc-Encoding",
+            "Grpc-Timeout",
+            "X-Grpc-Web",
+            "X-User-Agent",
+        ],
+        expose_headers=["Grpc-Message", "Grpc-Status", "Grpc-Status-Details-Bin", rpc.REQUEST_ID_HEADER],
+        max_age=7200,
+    )
+
+
+class _JSONCodec:
+    """protobuf's JSON, which takes ``[]`` and ``"x"`` for empty messages; here a message is an object."""
+
+    def __init__(self) -> None:
+        self._codec: Codec[Any, Any] = google_protobuf_json_codec()
+
+    def name(self) -> str:
+        return self._codec.name()
+
+    def encode(self, message: Message) -> bytes:
+        return self._codec.encode(message)
+
+    def decode(self, data: bytes | bytearray, message_class: type[_Message]) -> _Message:
+        if not data.lstrip(b" \t\r\n").startswith(b"{"):
+            raise ValueError("a message is an object")
+        message: _Message = self._codec.decode(data, message_class)
+        return message
+
+
+class _Errors(MetadataInterceptor[None]):
+    """Gives every call a request id, and every error that connectrpc makes by itself our text and details."""
+
+    def __init__(self, message_bytes: int) -> None:
+        # What connectrpc refuses by itself, by the code it gives. Its own texts do not reach a client.
+        self._refusals = {
+            Code.CANCELED: _CANCELED,
+            Code.DEADLINE_EXCEEDED: _DEADLINE_EXCEEDED,
+            Code.INVALID_ARGUMENT: refusals.malformed(),
+            Code.RESOURCE_EXHAUSTED: refusals.too_large(message_bytes),
+            Code.UNIMPLEMENTED: refusals.not_supported(),
+        }
+
+    async def on_start(self, ctx: "RequestContext[Any, Any]") -> None:
+        ctx.response_headers[rpc.REQUEST_ID_HEADER] = rpc.new_request_id()
+
+    async def on_end(self, _token: None, ctx: "RequestContext[Any, Any]", error: Exception | None, /) -> None:
+        if error is None or (isinstance(error, ConnectError) and error.details):
+            return
+        if isinstance(error, ServiceError):
+            refusal = error
+        elif isinstance(error, ConnectError):
+            refusal = self._refusals.get(error.code, refusals.malformed())
+        else:
+            refusal = refusals.malformed()
+        failure = rpc.refused(refusal, ctx.response_headers[rpc.REQUEST_ID_HEADER], method=ctx.method.name)
+        raise _connect_error(failure) from error
+
+
+class _CommonWay(UnaryInterceptor):
+    """Leads every call through ``rpc.answer``."""
+
+    async def intercept_unary(
+        self,
+        call_next: "Callable[[_Request, RequestContext[Any, Any]], Awaitable[_Response]]",
+        request: _Request,
+        ctx: "RequestContext[Any, Any]",
+        /,
+    ) -> _Response:
+        assert isinstance(request, Message)  # noqa: S101 - connectrpc's types do not know
+        try:
+            return await rpc.answer(
+                lambda: call_next(request, ctx),
+                method=ctx.method.name,
+                request=request,
+                request_id=ctx.response_headers[rpc.REQUEST_ID_HEADER],
+            )
+        except rpc.Failure as failure:
+            raise _connect_error(failure) from failure
+
+
+def _connect_error(failure: rpc.Failure) -> ConnectError:
+    return ConnectError(failure.code, failure.message, [connect_detail(detail) for detail in failure.details])

@@ -1,0 +1,74 @@
+"""An error as Connect and gRPC-Web have it on the wire, for what is refused before connectrpc sees it."""
+
+import base64
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from connectrpc.code import Code
+from google.protobuf.json_format import MessageToDict
+
+from .. import rpc
+from .status import status_message
+
+if TYPE_CHECKING:
+    from asgiref.typing import ASGISendCallable
+
+__all__ = ["connect_response", "send_connect", "send_grpc_web"]
+
+Headers = list[tuple[bytes, bytes]]
+
+# https://connectrpc.com/docs/protocol#error-codes, as far as it is refused here.
+_STATUS = {Code.DEADLINE_EXCEEDED: 504, Code.RESOURCE_EXHAUSTED: 429, Code.UNIMPLEMENTED: 501}
+_PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
+
+
+def connect_response(failure: rpc.Failure) -> tuple[Headers, bytes]:
+    """Give the headers and the body of an error. https://connectrpc.com/docs/protocol#error-end-stream"""
+    details = [
+        {
+            "type": message.DESCRIPTOR.full_name,
+            "value": base64.b64encode(message.SerializeToString()).decode().rstrip("="),
+            "debug": MessageToDict(message),
+        }
+        for message in failure.details
+    ]
+    error = {"code": failure.code.value, "message": failure.message, "details": details}
+    body = json.dumps(error, ensure_ascii=False).encode()
+    return [*_headers(b"application/json", failure), (b"content-length", str(len(body)).encode())], body
+
+
+async def send_connect(
+    send: "ASGISendCallable",
+    failure: rpc.Failure,
+    *,
+    status: int | None = None,
+    headers: Sequence[tuple[bytes, bytes]] = (),
+) -> None:
+    """Answer with an error, with the HTTP status of its code or with one that says more."""
+    own, body = connect_response(failure)
+    await _send(send, status or _STATUS.get(failure.code, 400), [*own, *headers], body)
+
+
+async def send_grpc_web(send: "ASGISendCallable", failure: rpc.Failure, content_type: bytes) -> None:
+    """Answer with trailers only. https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-WEB.md"""
+    status = status_message(failure)
+    packed = base64.b64encode(status.SerializeToString()).rstrip(b"=")
+    headers = [
+        *_headers(content_type, failure),
+        (b"content-length", b"0"),
+        (b"grpc-status", str(status.code).encode()),
+        (b"grpc-message", quote(status.message, safe=_PRINTABLE).encode()),
+        (b"grpc-status-details-bin", packed),
+    ]
+    await _send(send, 200, headers, b"")
+
+
+def _headers(content_type: bytes, failure: rpc.Failure) -> Headers:
+    return [(b"content-type", content_type), (rpc.REQUEST_ID_HEADER.encode(), failure.request_id.encode())]
+
+
+async def _send(send: "ASGISendCallable", status: int, headers: Headers, body: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": headers, "trailers": False})
+    await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -1,0 +1,164 @@
+"""What stands before connectrpc: requests that are no call of a procedure end here, with an answer like any other.
+
+connectrpc would answer them in words of its own, without details, or not at all.
+"""
+
+import asyncio
+import re
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from .. import rpc
+from ..errors import ServiceError
+from ..settings import LimitSettings
+from . import refusals
+from .http_errors import send_connect, send_grpc_web
+
+if TYPE_CHECKING:
+    from asgiref.typing import (
+        ASGI3Application,
+        ASGIReceiveCallable,
+        ASGIReceiveEvent,
+        ASGISendCallable,
+        HTTPScope,
+        Scope,
+    )
+
+__all__ = ["gate"]
+
+_CONNECT = ("application/json", "application/proto")
+_GRPC_WEB = ("application/grpc-web", "application/grpc-web+proto", "application/grpc-web+json")
+_VERSION = "connect-protocol-version"
+
+# One of each at the most: of two, connectrpc and a proxy before it might heed different ones.
+_SINGLE = {
+    "content-type", "content-encoding", "grpc-encoding", "connect-timeout-ms", "grpc-timeout", _VERSION
+}  # fmt: skip
+_TIMEOUTS = {
+    # https://connectrpc.com/docs/protocol#unary-request
+    "connect-timeout-ms": (re.compile(r"[0-9]{1,10}"), "a number of milliseconds, of up to 10 digits"),
+    # https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests
+    "grpc-timeout": (re.compile(r"[0-9]{1,8}[HMSmun]"), "up to 8 digits and a unit, one of H, M, S, m, u and n"),
+}
+_PERMITTED_ENCODINGS = {"", "identity", "gzip"}
+
+
+class _Refused(Exception):  # noqa: N818 - an answer
+    def __init__(
+        self, error: ServiceError, status: int | None = None, headers: Sequence[tuple[bytes, bytes]] = ()
+    ) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.status = status
+        self.headers = headers
+
+
+def gate(
+    app: "ASGI3Application",
+    *,
+    procedures: Collection[str],
+    limits: LimitSettings,
+    require_protocol_version: bool,
+    grpc_address: str,
+) -> "ASGI3Application":
+    """Let through what calls one of ``procedures``, and the body as far as it comes in time."""
+    paths = frozenset(procedure.encode() for procedure in procedures)
+    permitted_versions = {"1"} if require_protocol_version else {"1", None}
+
+    def check(scope: "HTTPScope") -> list[tuple[bytes, bytes]]:
+        _check_path(scope, paths)
+        headers = _read_headers(scope["headers"])
+        is_connect = _check_content_type(headers, grpc_address) in _CONNECT
+        if is_connect and headers.get(_VERSION) not in permitted_versions:
+            raise _Refused(refusals.no_version())
+        _check_timeouts(headers)
+        encoding = headers.get("content-encoding" if is_connect else "grpc-encoding", "")
+        if encoding not in _PERMITTED_ENCODINGS:
+            raise _Refused(refusals.unknown_encoding())
+        # A gRPC-Web message has five bytes before it.
+        if int(headers.get("content-length", "0")) > limits.message_bytes + (0 if is_connect else 5):
+            raise _Refused(refusals.too_large(limits.message_bytes))
+        return _passed_on(headers)
+
+    async def gated(scope: "Scope", receive: "ASGIReceiveCallable", send: "ASGISendCallable") -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        try:
+            headers = check(scope)
+        except _Refused as refused:
+            failure = rpc.refused(refused.error, rpc.new_request_id())
+            content_type = _media_type(dict(scope["headers"]).get(b"content-type", b"").decode("latin-1"))
+            if content_type in _GRPC_WEB and refused.status in {None, 404}:
+                await send_grpc_web(send, failure, content_type.encode())
+            else:
+                await send_connect(send, failure, status=refused.status, headers=refused.headers)
+            return
+        await app({**scope, "headers": headers}, _in_time(receive, limits.body_timeout), send)
+
+    return gated
+
+
+def _check_path(scope: "HTTPScope", paths: frozenset[bytes]) -> None:
+    """Compare the path as it was sent: what decodes to a procedure's is none."""
+    if scope["raw_path"] not in paths:
+        raise _Refused(refusals.unknown_procedure(scope["raw_path"].decode("latin-1")), 404)
+    if scope["method"] != "POST":
+        raise _Refused(refusals.wrong_method(scope["method"]), 405, [(b"allow", b"POST")])
+
+
+def _read_headers(headers: "Iterable[tuple[bytes, bytes]]") -> dict[str, str]:
+    read: dict[str, str] = {}
+    for raw_name, raw_value in headers:
+        name = raw_name.decode("latin-1")
+        try:
+            value = raw_value.decode()
+        except UnicodeDecodeError:
+            raise _Refused(refusals.bad_header(name, "is no UTF-8")) from None
+        if name in read and name in _SINGLE:
+            raise _Refused(refusals.bad_header(name, "was sent more than once"))
+        read[name] = f"{read[name]}, {value}" if name in read else value
+    return read
+
+
+def _check_content_type(headers: dict[str, str], grpc_address: str) -> str:
+    content_type = headers["content-type"] = _media_type(headers.get("content-type", ""))
+    if content_type not in _CONNECT and content_type not in _GRPC_WEB:
+        known = (*_CONNECT, *_GRPC_WEB)
+        accept = [(b"accept-post", ", ".join(known).encode())]
+        raise _Refused(refusals.unknown_content_type(content_type, known, grpc_address), 415, accept)
+    return content_type
+
+
+def _check_timeouts(headers: dict[str, str]) -> None:
+    for name, (form, description) in _TIMEOUTS.items():
+        if name in headers and not form.fullmatch(headers[name]):
+            raise _Refused(refusals.bad_timeout(name, description))
+
+
+def _passed_on(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode("latin-1"), value.encode()) for name, value in headers.items() if name != _VERSION]
+
+
+def _media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
+
+
+def _in_time(receive: "ASGIReceiveCallable", seconds: int) -> "ASGIReceiveCallable":
+    """Receive a body as long as it comes in time, counted from now. Raises ServiceError, which ``http`` answers."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    is_complete = False
+
+    async def receive_in_time() -> "ASGIReceiveEvent":
+        nonlocal is_complete
+        if is_complete:
+            return await receive()
+        try:
+            async with asyncio.timeout_at(deadline):
+                event = await receive()
+        except TimeoutError:
+            raise refusals.too_slow(seconds) from None
+        is_complete = event["type"] != "http.request" or not event.get("more_body", False)
+        return event
+
+    return receive_in_time

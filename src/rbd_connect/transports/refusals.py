@@ -1,0 +1,93 @@
+"""What a transport refuses before a procedure is called, in one wording for all of them."""
+
+from connectrpc.code import Code
+
+from ..errors import ServiceError
+
+__all__ = [
+    "bad_header",
+    "bad_http",
+    "bad_timeout",
+    "malformed",
+    "no_version",
+    "not_supported",
+    "too_large",
+    "too_many_headers",
+    "too_slow",
+    "unknown_content_type",
+    "unknown_encoding",
+    "unknown_procedure",
+    "wrong_method",
+]
+
+
+def malformed() -> ServiceError:
+    return ServiceError(
+        Code.INVALID_ARGUMENT, "MALFORMED_REQUEST", "The request cannot be read as a message of this procedure."
+    )
+
+
+def too_large(limit: int) -> ServiceError:
+    return ServiceError(Code.RESOURCE_EXHAUSTED, "MESSAGE_TOO_LARGE", f"A message may have {limit} bytes at the most.")
+
+
+def too_slow(seconds: int) -> ServiceError:
+    return ServiceError(
+        Code.DEADLINE_EXCEEDED, "REQUEST_TOO_SLOW", f"The request did not arrive within {seconds} s. Nothing was done."
+    )
+
+
+def unknown_procedure(path: str) -> ServiceError:
+    return ServiceError(Code.UNIMPLEMENTED, "UNKNOWN_PROCEDURE", f"There is no procedure {_shown(path)}.")
+
+
+def wrong_method(method: str) -> ServiceError:
+    return ServiceError(
+        Code.UNIMPLEMENTED, "METHOD_NOT_ALLOWED", f"Procedures are called by POST; the request was {_shown(method)}."
+    )
+
+
+def unknown_content_type(content_type: str, known: tuple[str, ...], grpc_address: str) -> ServiceError:
+    message = f"The server reads no {_shown(content_type)} here, but {', '.join(known)}."
+    if content_type.startswith("application/grpc") and not content_type.startswith("application/grpc-web"):
+        message = f"gRPC is served over HTTP/2 on {grpc_address}; this is the address for Connect and gRPC-Web."
+    return ServiceError(Code.UNIMPLEMENTED, "CONTENT_TYPE", message)
+
+
+def unknown_encoding() -> ServiceError:
+    return ServiceError(Code.UNIMPLEMENTED, "ENCODING", "The server reads messages as they are, or with gzip.")
+
+
+def not_supported() -> ServiceError:
+    return ServiceError(Code.UNIMPLEMENTED, "NOT_SUPPORTED", "The server does not support this form of a request.")
+
+
+def no_version() -> ServiceError:
+    return ServiceError(
+        Code.INVALID_ARGUMENT,
+        "PROTOCOL_VERSION",
+        "The header Connect-Protocol-Version is required; the one allowed value is 1.",
+    )
+
+
+def bad_timeout(header: str, form: str) -> ServiceError:
+    return ServiceError(Code.INVALID_ARGUMENT, "TIMEOUT", f"The header {header} must be {form}.")
+
+
+def bad_header(name: str, problem: str) -> ServiceError:
+    return ServiceError(Code.INVALID_ARGUMENT, "MALFORMED_HEADER", f"The header {_shown(name)} {problem}.")
+
+
+def bad_http() -> ServiceError:
+    return ServiceError(Code.INVALID_ARGUMENT, "MALFORMED_HTTP", "This is no HTTP/1.1 request.")
+
+
+def too_many_headers(limit: int) -> ServiceError:
+    return ServiceError(
+        Code.RESOURCE_EXHAUSTED, "HEADERS_TOO_LARGE", f"A request's headers may have {limit} bytes at the most."
+    )
+
+
+def _shown(text: str) -> str:
+    """Quote what a client sent, and cut it where it is too long to be of use."""
+    return repr(text if len(text) <= 100 else text[:100] + "…")  # noqa: PLR2004 - long enough for any that is meant

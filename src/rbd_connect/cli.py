@@ -30,6 +30,7 @@ def main() -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     # Its warnings are of what clients send, for which there are lines of our own.
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_without_traceback_of_bad_headers)
     # grpc logs each handshake that fails.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
@@ -82,6 +83,11 @@ def _given(context: click.Context, config: Path | None) -> list[Setting]:
         *given(context, ParameterSource.ENVIRONMENT),
         *given(context, ParameterSource.COMMANDLINE),
     ]
+
+
+def _without_traceback_of_bad_headers(record: logging.LogRecord) -> bool:
+    """Drop what grpc logs of a header that is no UTF-8; such a call has a line of its own."""
+    return not str(record.msg).startswith("Invalid encoding")
 
 
 @contextmanager

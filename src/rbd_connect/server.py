@@ -76,7 +76,7 @@ async def _serve(
     app = application(service, Readiness(clusters, calls), settings, grpc_address=str(grpc_address))
     config = uvicorn.Config(
         app,
-        http=connection_class(settings.limits),
+        http=connection_class(settings.limits, str(grpc_address)),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -87,7 +87,8 @@ async def _serve(
         timeout_graceful_shutdown=settings.listen.drain_timeout,
         ssl_context_factory=(lambda _config, _default: tls.http_context()) if tls else None,
     )
-    listening = Listening(_address_of(listener), grpc_address, with_tls=tls is not None)
+    http_address = Address(settings.listen.http.host, listener.getsockname()[1])
+    listening = Listening(http_address, grpc_address, with_tls=tls is not None)
     await _Server(config, grpc_server, lambda: on_ready(listening)).serve(sockets=[listener])
 
 
@@ -99,11 +100,6 @@ def _bind(address: Address) -> socket.socket:
         # create_server adds to an error's text, and getaddrinfo's numbers are its own.
         problem = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
         raise ListenError("http", address, str(problem)) from error
-
-
-def _address_of(listener: socket.socket) -> Address:
-    host, port, *_ = listener.getsockname()
-    return Address(host, port)
 
 
 class _Server(uvicorn.Server):

@@ -29,7 +29,7 @@ from .server import PROCEDURE, Server
 
 __all__ = ["CLIENTS", "Client", "Outcome", "create", "error_outcome", "post", "request"]
 
-PROTO = Path(__file__).parents[2] / "proto"
+PROTO = str(Path(__file__).parents[2] / "proto")
 BUF = str(Path(sys.prefix) / "bin" / "buf")
 REQUIRED_HEADERS = {"Content-Type": "application/json", "Connect-Protocol-Version": "1"}
 

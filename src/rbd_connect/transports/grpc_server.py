@@ -14,7 +14,6 @@ from connectrpc.errors import ConnectError
 from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
-from grpc_status import rpc_status
 
 from .. import rpc
 from ..errors import ListenError
@@ -22,6 +21,7 @@ from ..procedures import PROCEDURES, SERVICE_NAME, Procedure
 from ..service import StorageService
 from ..settings import Address, LimitSettings
 from . import refusals
+from .http_connection import MAX_HEADER_BYTES
 from .status import status_message
 from .tls import Tls
 
@@ -33,6 +33,8 @@ _REFLECTION_PACKAGES = ("grpc.reflection.v1alpha", "grpc.reflection.v1")
 _GZIP = GzipCompression()
 _GZIP_MAGIC = b"\x1f\x8b"
 _IDENTITY_AND_GZIP = 1 << 0 | 1 << 2
+_DETAILS_KEY = "grpc-status-details-bin"
+_STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class GrpcServer:
@@ -83,6 +85,9 @@ def _options(limits: LimitSettings) -> tuple[tuple[str, int], ...]:
         ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_AND_GZIP),
         # Beyond this grpc refuses by itself; up to it, a message that is too large is told so as every error is told.
         ("grpc.max_receive_message_length", 4 * limits.message_bytes),
+        # Between its two limits grpc refuses at random, so ours comes before either.
+        ("grpc.max_metadata_size", 4 * MAX_HEADER_BYTES),
+        ("grpc.absolute_max_metadata_size", 4 * MAX_HEADER_BYTES),
         ("grpc.server_handshake_timeout_ms", limits.header_timeout * 1000),
         ("grpc.max_connection_idle_ms", limits.idle_timeout * 1000),
     )
@@ -133,13 +138,14 @@ class _Calls:
             self._in_flight += 1
             self._none_in_flight.clear()
             try:
-                await context.send_initial_metadata(((rpc.REQUEST_ID_HEADER, request_id),))
+                context.set_trailing_metadata(((rpc.REQUEST_ID_HEADER, request_id),))
+                _check_metadata(context, request_id)
                 request = await self._read(procedure, context, request_id)
                 answered = await rpc.answer(
                     lambda: method(request, context), method=procedure.name, request=request, request_id=request_id
                 )
             except rpc.Failure as failure:
-                await context.abort_with_status(rpc_status.to_status(status_message(failure)))
+                await _abort(context, failure)
             finally:
                 self._in_flight -= 1
                 if not self._in_flight:
@@ -154,8 +160,10 @@ class _Calls:
         seconds = self._limits.body_timeout
         try:
             async with asyncio.timeout(seconds):
-                body = await context.read()
-            return procedure.request_class.FromString(_unpacked(body, limit))
+                body, end = await context.read(), await context.read()
+            if body is not grpc.aio.EOF and end is grpc.aio.EOF:
+                return procedure.request_class.FromString(_unpacked(body, limit))
+            error = refusals.not_supported()
         except TimeoutError:
             error = refusals.too_slow(seconds)
         except ConnectError:
@@ -165,16 +173,31 @@ class _Calls:
         raise rpc.refused(error, request_id, method=procedure.name)
 
 
-def _unpacked(body: Any, limit: int) -> bytes:  # noqa: ANN401 - bytes, or EOF
+def _check_metadata(context: Context, request_id: str) -> None:
+    """Raise Failure for headers that are too long, or not as the specification has them, which grpc lets pass."""
+    metadata = context.invocation_metadata() or ()
+    if sum(len(name) + len(value) for name, value in metadata) > MAX_HEADER_BYTES:
+        raise rpc.refused(refusals.too_many_headers(MAX_HEADER_BYTES), request_id)
+    for name, value in metadata:
+        if isinstance(value, str) and not value.isascii():
+            raise rpc.refused(refusals.bad_header(name, "is no ASCII"), request_id)
+
+
+async def _abort(context: Context, failure: rpc.Failure) -> None:
+    """End a call with a failure, and its details as https://github.com/grpc/proposal has them in trailers."""
+    status = status_message(failure)
+    trailers = ((_DETAILS_KEY, status.SerializeToString()), (rpc.REQUEST_ID_HEADER, failure.request_id))
+    await context.abort(_STATUS_CODES[status.code], status.message, trailers)
+
+
+def _unpacked(body: bytes, limit: int) -> bytes:
     """Give a message's bytes. Raises ConnectError where they are too many, anything where they are no gzip."""
-    if body is grpc.aio.EOF:
-        raise EOFError
     if body.startswith(_GZIP_MAGIC):
         # No message begins so: its first field would be of wire type 7, which does not exist.
         return _GZIP.decompress(body, limit)
     if len(body) > limit:
         raise ConnectError(Code.RESOURCE_EXHAUSTED, "too large")
-    return bytes(body)
+    return body
 
 
 class _EveryOther(grpc.GenericRpcHandler):
@@ -185,6 +208,6 @@ class _EveryOther(grpc.GenericRpcHandler):
 
         async def refuse(_messages: object, context: Context) -> None:
             failure = rpc.refused(refusals.unknown_procedure(path), rpc.new_request_id())
-            await context.abort_with_status(rpc_status.to_status(status_message(failure)))
+            await _abort(context, failure)
 
         return grpc.stream_unary_rpc_method_handler(refuse)

@@ -19,7 +19,7 @@ from ..errors import ServiceError
 from ..procedures import PROCEDURES
 from . import refusals
 from .connect_details import connect_detail
-from .http_gate import gate
+from .http_gate import Gate
 from .http_probes import with_probes
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def application(
         read_max_bytes=settings.limits.message_bytes,
         codecs=[google_protobuf_binary_codec(), _JSONCodec()],
     )
-    gated = gate(
+    gated = Gate(
         connect,
         procedures=[procedure.path for procedure in PROCEDURES],
         limits=settings.limits,

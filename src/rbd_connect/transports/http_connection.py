@@ -31,6 +31,7 @@ class _Connection(H11Protocol):
     """What a client sends is a request's head (``header_timeout``), then its body (``body_timeout``)."""
 
     limits: ClassVar[LimitSettings]
+    grpc_address: ClassVar[str]
 
     def __init__(
         self,
@@ -63,7 +64,7 @@ class _Connection(H11Protocol):
         if len(self.conn.trailing_data[0]) >= MAX_HEADER_BYTES:
             self._refuse(refusals.too_many_headers(MAX_HEADER_BYTES), 431)
         else:
-            self._refuse(refusals.bad_http(), 400)
+            self._refuse(refusals.bad_http(self.grpc_address), 400)
 
     def _await(self, state: _Sentinel | None) -> None:
         """Start the time for what the client has to send now, unless it is running; stop it if that is nothing."""
@@ -96,6 +97,6 @@ class _Connection(H11Protocol):
         self.transport.close()
 
 
-def connection_class(limits: LimitSettings) -> type[H11Protocol]:
-    """Give the class that uvicorn is to make its connections of, from no more than their settings."""
-    return type("Connection", (_Connection,), {"limits": limits})
+def connection_class(limits: LimitSettings, grpc_address: str) -> type[H11Protocol]:
+    """Give the class that uvicorn is to make its connections of."""
+    return type("Connection", (_Connection,), {"limits": limits, "grpc_address": grpc_address})

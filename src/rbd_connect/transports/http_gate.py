@@ -6,12 +6,14 @@ connectrpc would answer them in words of its own, without details, or not at all
 import asyncio
 import re
 from collections.abc import Collection, Iterable, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from .. import rpc
 from ..errors import ServiceError
 from ..settings import LimitSettings
 from . import refusals
+from .http_connection import MAX_HEADER_BYTES
 from .http_errors import send_connect, send_grpc_web
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
         Scope,
     )
 
-__all__ = ["gate"]
+__all__ = ["Gate"]
 
 _CONNECT = ("application/json", "application/proto")
 _GRPC_WEB = ("application/grpc-web", "application/grpc-web+proto", "application/grpc-web+json")
@@ -41,6 +43,8 @@ _TIMEOUTS = {
     "grpc-timeout": (re.compile(r"[0-9]{1,8}[HMSmun]"), "up to 8 digits and a unit, one of H, M, S, m, u and n"),
 }
 _PERMITTED_ENCODINGS = {"", "identity", "gzip"}
+# Those before a message in gRPC-Web.
+_FRAME_BYTES = 5
 
 
 class _Refused(Exception):  # noqa: N818 - an answer
@@ -53,53 +57,63 @@ class _Refused(Exception):  # noqa: N818 - an answer
         self.headers = headers
 
 
-def gate(
-    app: "ASGI3Application",
-    *,
-    procedures: Collection[str],
-    limits: LimitSettings,
-    require_protocol_version: bool,
-    grpc_address: str,
-) -> "ASGI3Application":
-    """Let through what calls one of ``procedures``, and the body as far as it comes in time."""
-    paths = frozenset(procedure.encode() for procedure in procedures)
-    permitted_versions = {"1"} if require_protocol_version else {"1", None}
+class Gate:
+    """Lets through what calls one of ``procedures``, and the body as far as it comes in time."""
 
-    def check(scope: "HTTPScope") -> list[tuple[bytes, bytes]]:
-        _check_path(scope, paths)
-        headers = _read_headers(scope["headers"])
-        is_connect = _check_content_type(headers, grpc_address) in _CONNECT
-        if is_connect and headers.get(_VERSION) not in permitted_versions:
-            raise _Refused(refusals.no_version())
-        _check_timeouts(headers)
-        encoding = headers.get("content-encoding" if is_connect else "grpc-encoding", "")
-        if encoding not in _PERMITTED_ENCODINGS:
-            raise _Refused(refusals.unknown_encoding())
-        # A gRPC-Web message has five bytes before it.
-        if int(headers.get("content-length", "0")) > limits.message_bytes + (0 if is_connect else 5):
-            raise _Refused(refusals.too_large(limits.message_bytes))
-        return _passed_on(headers)
+    def __init__(
+        self,
+        app: "ASGI3Application",
+        *,
+        procedures: Collection[str],
+        limits: LimitSettings,
+        require_protocol_version: bool,
+        grpc_address: str,
+    ) -> None:
+        self._app = app
+        self._paths = frozenset(procedure.encode() for procedure in procedures)
+        self._limits = limits
+        self._versions = {"1"} if require_protocol_version else {"1", None}
+        self._grpc_address = grpc_address
 
-    async def gated(scope: "Scope", receive: "ASGIReceiveCallable", send: "ASGISendCallable") -> None:
+    async def __call__(self, scope: "Scope", receive: "ASGIReceiveCallable", send: "ASGISendCallable") -> None:
         if scope["type"] != "http":
-            await app(scope, receive, send)
+            await self._app(scope, receive, send)
             return
         try:
-            headers = check(scope)
+            headers = self._check(scope)
         except _Refused as refused:
-            failure = rpc.refused(refused.error, rpc.new_request_id())
-            content_type = _media_type(dict(scope["headers"]).get(b"content-type", b"").decode("latin-1"))
-            if content_type in _GRPC_WEB and refused.status in {None, 404}:
-                await send_grpc_web(send, failure, content_type.encode())
-            else:
-                await send_connect(send, failure, status=refused.status, headers=refused.headers)
-            return
-        await app({**scope, "headers": headers}, _in_time(receive, limits.body_timeout), send)
+            await _send(scope, send, refused)
+        else:
+            await self._app({**scope, "headers": headers}, _in_time(receive, self._limits.body_timeout), send)
 
-    return gated
+    def _check(self, scope: "HTTPScope") -> list[tuple[bytes, bytes]]:
+        """Give the headers for connectrpc. Raises _Refused."""
+        if not scope["http_version"].startswith("1."):
+            raise _Refused(refusals.bad_http(self._grpc_address), 400, [(b"connection", b"close")])
+        _check_target(scope, self._paths)
+        headers = _read_headers(scope["headers"])
+        is_connect = _check_content_type(headers, self._grpc_address) in _CONNECT
+        if is_connect and headers.get(_VERSION) not in self._versions:
+            raise _Refused(refusals.no_version())
+        _check_timeouts(headers)
+        if headers.get("content-encoding" if is_connect else "grpc-encoding", "") not in _PERMITTED_ENCODINGS:
+            raise _Refused(refusals.unknown_encoding())
+        limit = self._limits.message_bytes
+        if int(headers.get("content-length", "0")) > limit + (0 if is_connect else _FRAME_BYTES):
+            raise _Refused(refusals.too_large(limit))
+        return [(name.encode("latin-1"), value.encode()) for name, value in headers.items() if name != _VERSION]
 
 
-def _check_path(scope: "HTTPScope", paths: frozenset[bytes]) -> None:
+async def _send(scope: "HTTPScope", send: "ASGISendCallable", refused: _Refused) -> None:
+    failure = rpc.refused(refused.error, rpc.new_request_id())
+    content_type = _media_type(dict(scope["headers"]).get(b"content-type", b"").decode("latin-1"))
+    if content_type in _GRPC_WEB and refused.status in {None, 404}:
+        await send_grpc_web(send, failure, content_type.encode())
+    else:
+        await send_connect(send, failure, status=refused.status, headers=refused.headers)
+
+
+def _check_target(scope: "HTTPScope", paths: frozenset[bytes]) -> None:
     """Compare the path as it was sent: what decodes to a procedure's is none."""
     if scope["raw_path"] not in paths:
         raise _Refused(refusals.unknown_procedure(scope["raw_path"].decode("latin-1")), 404)
@@ -108,6 +122,8 @@ def _check_path(scope: "HTTPScope", paths: frozenset[bytes]) -> None:
 
 
 def _read_headers(headers: "Iterable[tuple[bytes, bytes]]") -> dict[str, str]:
+    if sum(map(len, chain(*headers))) > MAX_HEADER_BYTES:
+        raise _Refused(refusals.too_many_headers(MAX_HEADER_BYTES), 431)
     read: dict[str, str] = {}
     for raw_name, raw_value in headers:
         name = raw_name.decode("latin-1")
@@ -134,10 +150,8 @@ def _check_timeouts(headers: dict[str, str]) -> None:
     for name, (form, description) in _TIMEOUTS.items():
         if name in headers and not form.fullmatch(headers[name]):
             raise _Refused(refusals.bad_timeout(name, description))
-
-
-def _passed_on(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
-    return [(name.encode("latin-1"), value.encode()) for name, value in headers.items() if name != _VERSION]
+        if name in headers and not int(headers[name].rstrip("HMSmun")):
+            raise _Refused(refusals.no_time())
 
 
 def _media_type(content_type: str) -> str:

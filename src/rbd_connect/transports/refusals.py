@@ -9,6 +9,7 @@ __all__ = [
     "bad_http",
     "bad_timeout",
     "malformed",
+    "no_time",
     "no_version",
     "not_supported",
     "too_large",
@@ -74,12 +75,22 @@ def bad_timeout(header: str, form: str) -> ServiceError:
     return ServiceError(Code.INVALID_ARGUMENT, "TIMEOUT", f"The header {header} must be {form}.")
 
 
+def no_time() -> ServiceError:
+    return ServiceError(
+        Code.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", "The deadline had passed at once. Nothing was done."
+    )
+
+
 def bad_header(name: str, problem: str) -> ServiceError:
     return ServiceError(Code.INVALID_ARGUMENT, "MALFORMED_HEADER", f"The header {_shown(name)} {problem}.")
 
 
-def bad_http() -> ServiceError:
-    return ServiceError(Code.INVALID_ARGUMENT, "MALFORMED_HTTP", "This is no HTTP/1.1 request.")
+def bad_http(grpc_address: str) -> ServiceError:
+    return ServiceError(
+        Code.INVALID_ARGUMENT,
+        "MALFORMED_HTTP",
+        f"This is no HTTP/1.1 request. gRPC is served over HTTP/2 on {grpc_address}.",
+    )
 
 
 def too_many_headers(limit: int) -> ServiceError:

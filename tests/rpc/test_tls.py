@@ -1,0 +1,265 @@
+"""TLS on both listeners: whom it lets in, and that renewed certificates are used without a restart."""
+
+import json
+import socket
+import ssl
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import pytest
+import trustme
+from cryptography.hazmat.primitives import serialization
+
+from otterscale.storage.v1.storage_pb2 import CreateImageSnapshotRequest
+from rbd_connect.devcluster import DevCluster
+from support.clients import BUF, PROTO, grpc_outcome, grpc_stubs
+from support.server import PROCEDURE, Server, run_server, start_and_fail
+from support.tools import wait_until, write_scope
+from support.wire import http1_bytes, read_http1, valid
+
+HOST = "localhost"
+FREE = ("--listen-http", f"{HOST}:0", "--listen-grpc", f"{HOST}:0")
+
+Pair = tuple[Path, Path]
+
+
+@dataclass(frozen=True)
+class Files:
+    """An authority, and a certificate of the server's in files, which can be renewed."""
+
+    folder: Path
+    authority: trustme.CA
+
+    @property
+    def certificate(self) -> Path:
+        return self.folder / "server.pem"
+
+    @property
+    def key(self) -> Path:
+        return self.folder / "server.key"
+
+    @property
+    def ca(self) -> Path:
+        return self.folder / "ca.pem"
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        return (f"--tls-certificate={self.certificate}", f"--tls-key={self.key}")
+
+    def renew(self) -> bytes:
+        """Put a new certificate in the place of the old, as tools that renew them do; give it, PEM."""
+        issued = self.authority.issue_cert(HOST)
+        new = self.folder / "new"
+        issued.private_key_pem.write_to_path(new)
+        new.rename(self.key)
+        issued.cert_chain_pems[0].write_to_path(new)
+        new.rename(self.certificate)
+        return issued.cert_chain_pems[0].bytes()
+
+    def client(self, name: str) -> Pair:
+        """Make a client's certificate; give its file and its key's."""
+        issued = self.authority.issue_cert(f"{name}@example.com")
+        paths = self.folder / f"{name}.pem", self.folder / f"{name}.key"
+        issued.cert_chain_pems[0].write_to_path(paths[0])
+        issued.private_key_pem.write_to_path(paths[1])
+        return paths
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    files = Files(tmp_path, trustme.CA())
+    files.authority.cert_pem.write_to_path(files.ca)
+    files.renew()
+    return files
+
+
+@pytest.fixture
+def server(cluster: DevCluster, files: Files) -> Iterator[Server]:
+    with run_server(files.folder, write_scope("test", cluster), *FREE, *files.flags) as server:
+        yield server
+        assert "Traceback" not in server.log.read_text()
+
+
+@pytest.fixture
+def mutual(cluster: DevCluster, files: Files) -> Iterator[Server]:
+    """A server that asks its clients for certificates."""
+    flags = (*FREE, *files.flags, f"--tls-client-ca={files.ca}")
+    with run_server(files.folder, write_scope("test", cluster), *flags) as server:
+        yield server
+        assert "Traceback" not in server.log.read_text()
+
+
+def by_http(server: Server, files: Files, pair: Pair | None = None) -> str:
+    """Call, and give the reason of the error that comes back. Raises OSError where there is no connection."""
+    context = ssl.create_default_context(cafile=files.ca)
+    if pair:
+        context.load_cert_chain(*pair)
+    with handshaken(server.address, context) as connection:
+        connection.sendall(http1_bytes(valid("connect-json")))
+        return read_http1(connection).reason
+
+
+def by_grpc(server: Server, files: Files, pair: Pair | None = None) -> str:
+    """Call, and give the reason of the error that comes back. Raises ConnectionError where there is no connection."""
+    certificate, key = (path.read_bytes() for path in pair) if pair else (None, None)
+    credentials = grpc.ssl_channel_credentials(files.ca.read_bytes(), key, certificate)
+    with grpc.secure_channel(server.grpc_address, credentials) as channel:
+        try:
+            grpc_stubs().StorageServiceStub(channel).CreateImageSnapshot(CreateImageSnapshotRequest())
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.UNAVAILABLE:
+                raise ConnectionError from error
+            return grpc_outcome(error).reason
+        raise AssertionError
+
+
+def handshaken(address: str, context: ssl.SSLContext) -> ssl.SSLSocket:
+    host, _, port = address.rpartition(":")
+    return context.wrap_socket(socket.create_connection((host, int(port)), timeout=20), server_hostname=HOST)
+
+
+def shown_certificate(address: str) -> bytes:
+    """What a listener shows to whoever connects now, PEM."""
+    host, _, port = address.rpartition(":")
+    return ssl.get_server_certificate((host, int(port))).encode()
+
+
+Call = Callable[..., str]
+every_listener = pytest.mark.parametrize(("call", "reason"), [(by_http, "SCOPE_NOT_FOUND"), (by_grpc, "INVALID_NAME")])
+
+
+@every_listener
+def test_calls_come_through(server: Server, files: Files, call: Call, reason: str) -> None:
+    assert call(server, files) == reason
+
+
+@pytest.mark.parametrize("protocol", ["connect", "grpcweb", "grpc"])
+def test_buf_curl(server: Server, files: Files, protocol: str) -> None:
+    """Over gRPC it learns of HTTP/2 by ALPN, and of the procedure by reflection."""
+    address = server.grpc_address if protocol == "grpc" else server.address
+    schema = [] if protocol == "grpc" else ["--schema", str(PROTO)]
+    url = f"https://{address}/{PROCEDURE}"
+    words = ["--protocol", protocol, "--cacert", str(files.ca), *schema, "--data", "{}", url]
+    done = subprocess.run([BUF, "curl", *words], capture_output=True, text=True, check=False)
+    assert json.loads(done.stderr)["code"] == "invalid_argument"
+
+
+def test_a_version_before_1_2_is_refused(server: Server, files: Files) -> None:
+    for address in (server.address, server.grpc_address):
+        context = ssl.create_default_context(cafile=files.ca)
+        with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+            context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+        context.set_ciphers("ALL:@SECLEVEL=0")
+        with pytest.raises(ssl.SSLError):
+            handshaken(address, context)
+
+
+def test_alpn(server: Server, files: Files) -> None:
+    for address, protocol in ((server.address, "http/1.1"), (server.grpc_address, "h2")):
+        context = ssl.create_default_context(cafile=files.ca)
+        context.set_alpn_protocols(["h2", "http/1.1"] if protocol == "h2" else ["http/1.1"])
+        with handshaken(address, context) as connection:
+            assert connection.selected_alpn_protocol() == protocol
+
+
+def test_plain_text_is_not_spoken(server: Server) -> None:
+    host, _, port = server.address.rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(http1_bytes(valid("connect-json")))
+        assert not connection.recv(100).startswith(b"HTTP")
+
+
+def test_a_renewed_certificate_is_used_without_a_restart(server: Server, files: Files) -> None:
+    addresses = (server.address, server.grpc_address)
+    before = shown_certificate(server.address)
+    renewed = files.renew()
+    assert before != renewed
+    for address in addresses:
+        assert shown_certificate(address) == renewed
+    assert by_http(server, files) == "SCOPE_NOT_FOUND"
+    assert by_grpc(server, files) == "INVALID_NAME"
+
+
+def test_a_renewal_that_fails_leaves_the_old_certificate(server: Server, files: Files) -> None:
+    addresses = (server.address, server.grpc_address)
+    before = shown_certificate(server.address)
+    files.certificate.write_text("no certificate")
+    for address in addresses:
+        assert shown_certificate(address) == before
+    wait_until(lambda: "stays in use" in server.log.read_text())
+    assert server.log.read_text().count("stays in use") == 1
+    renewed = files.renew()
+    for address in addresses:
+        assert shown_certificate(address) == renewed
+
+
+class TestMutual:
+    @every_listener
+    def test_a_client_with_a_certificate_is_let_in(self, mutual: Server, files: Files, call: Call, reason: str) -> None:
+        assert call(mutual, files, files.client("known")) == reason
+
+    @every_listener
+    def test_a_client_without_one_is_not(self, mutual: Server, files: Files, call: Call, reason: str) -> None:
+        with pytest.raises(OSError):  # noqa: PT011 - whatever the connection ends with
+            call(mutual, files)
+        assert call(mutual, files, files.client("known")) == reason
+
+    @every_listener
+    def test_nor_one_with_a_strangers(
+        self, mutual: Server, files: Files, call: Call, reason: str, tmp_path_factory: pytest.TempPathFactory
+    ) -> None:
+        stranger = Files(tmp_path_factory.mktemp("stranger"), trustme.CA()).client("stranger")
+        with pytest.raises(OSError):  # noqa: PT011 - as above
+            call(mutual, files, stranger)
+        assert call(mutual, files, files.client("known")) == reason
+
+    def test_new_authorities_are_used_without_a_restart(self, mutual: Server, files: Files) -> None:
+        authority = trustme.CA()
+        newcomer = Files(files.folder, authority).client("newcomer")
+        with files.ca.open("ab") as ca:
+            ca.write(authority.cert_pem.bytes())
+        assert by_http(mutual, files, newcomer) == "SCOPE_NOT_FOUND"
+        assert by_grpc(mutual, files, newcomer) == "INVALID_NAME"
+
+
+class TestStarting:
+    def refusal(self, cluster: DevCluster, *flags: str) -> str:
+        failed = start_and_fail("serve", "--scope", f"a={cluster.conf}", *FREE, *flags)
+        assert failed.returncode == 1
+        assert failed.stderr.count("\n") == 1
+        return failed.stderr
+
+    def test_a_key_that_is_not_the_certificates(self, cluster: DevCluster, files: Files) -> None:
+        files.authority.issue_cert(HOST).private_key_pem.write_to_path(files.key)
+        assert self.refusal(cluster, *files.flags) == (
+            f"Error: tls: the key {files.key} is not that of the certificate {files.certificate}.\n"
+        )
+
+    @pytest.mark.parametrize("content", ["", "nonsense", "-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----"])
+    def test_files_that_are_no_pair(self, cluster: DevCluster, files: Files, content: str) -> None:
+        files.certificate.write_text(content)
+        assert "cannot be read as a certificate and its unencrypted key" in self.refusal(cluster, *files.flags)
+
+    def test_a_key_that_is_encrypted(self, cluster: DevCluster, files: Files) -> None:
+        key = serialization.load_pem_private_key(files.key.read_bytes(), password=None)
+        encrypted = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"secret"),
+        )
+        files.key.write_bytes(encrypted)
+        assert "unencrypted key" in self.refusal(cluster, *files.flags)
+
+    def test_authorities_that_are_none(self, cluster: DevCluster, files: Files) -> None:
+        files.ca.write_text("")
+        refusal = self.refusal(cluster, *files.flags, f"--tls-client-ca={files.ca}")
+        assert refusal == f"Error: tls: {files.ca} holds no certificate.\n"
+
+    def test_half_a_pair(self, cluster: DevCluster, files: Files) -> None:
+        assert "certificate and key go together" in self.refusal(cluster, files.flags[0])
+
+    def test_authorities_without_a_pair(self, cluster: DevCluster, files: Files) -> None:
+        assert "client_ca needs certificate and key" in self.refusal(cluster, f"--tls-client-ca={files.ca}")

@@ -15,12 +15,7 @@ import pytest
 from rbd_connect.devcluster import DevCluster
 from support.server import Server, run_server
 from support.tools import write_scope
-from support.wire import TRANSPORTS, Request, framed, send, valid
-
-HTTP = ("connect-json", "connect-binary", "grpc-web")
-CONNECT = ("connect-json", "connect-binary")
-BINARY = ("connect-binary", "grpc-web", "grpc")
-FRAMED = ("grpc-web", "grpc")
+from support.wire import BINARY, CONNECT, FRAMED, HTTP, TRANSPORTS, Request, framed, send, valid
 
 Change = Callable[[Request], Request]
 
@@ -56,7 +51,7 @@ class Case:
 
 def message(body: bytes) -> Change:
     """Send another message, in the frame that the transport asks for."""
-    return lambda request: replace(request, body=framed(body) if request.transport in FRAMED else body)
+    return lambda request: request.with_message(body)
 
 
 def body(body: bytes) -> Change:

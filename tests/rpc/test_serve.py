@@ -1,19 +1,17 @@
 """`rbd-connect serve`: how it starts, what stops it from starting, and how it ends."""
 
 import json
-import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-import rbd
 
 from conftest import NewImage
 from rbd_connect.devcluster import DevCluster
 from support.clients import create, error_outcome, post, request
-from support.server import Server, run_server, start_and_fail
-from support.tools import Tools, frozen, wait_until, write_scope
+from support.server import run_server, start_and_fail
+from support.tools import Tools, write_scope
 
 
 class TestStarting:
@@ -84,55 +82,14 @@ class TestConnections:
             assert len(tools.addresses("client.shared")) == 1
 
 
-class TestProtocolVersion:
+def test_one_setting_lets_the_protocols_version_be_absent(cluster: DevCluster, tmp_path: Path) -> None:
     body = json.dumps(request("rbd", "nowhere", "s"))
-
-    @pytest.mark.parametrize("version", [None, "", "2", "1.0", "one"])
-    def test_absent_or_another_is_refused(self, server: Server, version: str | None) -> None:
-        headers = {"Content-Type": "application/json"}
-        if version is not None:
-            headers["Connect-Protocol-Version"] = version
-        status, text = post(server.procedure_url, self.body, headers)
-        outcome = error_outcome(json.loads(text))
-        assert (status, outcome.code, outcome.reason) == (400, "invalid_argument", "PROTOCOL_VERSION")
-        assert "Connect-Protocol-Version" in outcome.message
-
-    def test_one_setting_relaxes_it(self, cluster: DevCluster, tmp_path: Path) -> None:
-        with run_server(tmp_path, write_scope("test", cluster), "--no-connect-require-protocol-version") as server:
-            status, text = post(server.procedure_url, self.body, {"Content-Type": "application/json"})
-        assert (status, error_outcome(json.loads(text)).reason) == (404, "IMAGE_NOT_FOUND")
-
-
-class TestRequestsThatCannotBeRead:
-    @pytest.mark.parametrize("body", ["", "{", '{"scope": 1}', '{"scope": "\\ud800"}'])
-    def test_they_are_told_in_our_own_words(self, server: Server, body: str) -> None:
-        status, text = post(server.procedure_url, body)
-        outcome = error_outcome(json.loads(text))
-        assert (status, outcome.code) == (400, "invalid_argument")
-        assert outcome.reason in {"MALFORMED_REQUEST", "INVALID_NAME"}
-        for leak in ("unmarshal", "parse", "json_format", "Unpaired"):
-            assert leak not in text
-
-    def test_a_message_that_is_too_large(self, server: Server) -> None:
-        status, text = post(server.procedure_url, json.dumps({"scope": "s" * 100_000}))
-        outcome = error_outcome(json.loads(text))
-        assert (status, outcome.code, outcome.reason) == (429, "resource_exhausted", "MESSAGE_TOO_LARGE")
-
-
-class TestDeadlines:
-    def test_the_answer_comes_when_the_deadline_passes(
-        self, cluster: DevCluster, server: Server, tools: Tools, new_image: NewImage
-    ) -> None:
-        image = new_image()
-        body = request("rbd", image, "late")
-        headers = {"Content-Type": "application/json", "Connect-Protocol-Version": "1", "Connect-Timeout-Ms": "300"}
-        assert create(server, request("rbd", image, "first")).reply
-        with frozen(cluster.mon):
-            status, text = post(server.procedure_url, json.dumps(body), headers)
-        outcome = error_outcome(json.loads(text))
-        assert (status, outcome.code, outcome.reason) == (504, "deadline_exceeded", "DEADLINE_EXCEEDED")
-        wait_until(lambda: "late" in {snapshot["name"] for snapshot in tools.snapshots(f"rbd/{image}")})
-        assert create(server, body).reason == "SNAPSHOT_EXISTS"
+    with run_server(tmp_path, write_scope("test", cluster), "--no-connect-require-protocol-version") as server:
+        for version, reason in ((None, "IMAGE_NOT_FOUND"), ("1", "IMAGE_NOT_FOUND"), ("2", "PROTOCOL_VERSION")):
+            headers = {"Content-Type": "application/json"}
+            if version is not None:
+                headers["Connect-Protocol-Version"] = version
+            assert error_outcome(json.loads(post(server.procedure_url, body, headers)[1])).reason == reason
 
 
 class TestTheLog:
@@ -143,32 +100,3 @@ class TestTheLog:
             (line,) = [line for line in server.log.read_text().splitlines() if request_id in line]
         assert "CreateImageSnapshot invalid_argument" in line
         assert json.loads(line[line.index("{") :])["snapshot_name"] == "a\nb"
-
-
-class TestEnding:
-    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-    def test_calls_in_flight_are_finished(
-        self, cluster: DevCluster, tools: Tools, new_image: NewImage, tmp_path: Path, number: int
-    ) -> None:
-        image = new_image()
-        with (
-            run_server(tmp_path, write_scope("test", cluster)) as server,
-            ThreadPoolExecutor() as pool,
-            tools.ioctx() as ioctx,
-            rbd.Image(ioctx, image, read_only=True) as opened,
-        ):
-            assert create(server, request("rbd", image, "before")).reply
-            with frozen(cluster.mon):  # a create waits for it
-                call = pool.submit(create, server, request("rbd", image, "during"))
-                wait_until(lambda: list(opened.watchers_list()))
-                server.process.send_signal(number)
-                wait_until(lambda: not listens(server))
-            assert call.result().reply
-            assert server.process.wait(30) == 0
-        assert [snapshot["name"] for snapshot in tools.snapshots(f"rbd/{image}")] == ["before", "during"]
-
-
-def listens(server: Server) -> bool:
-    host, _, port = server.address.rpartition(":")
-    with socket.socket() as probe:
-        return probe.connect_ex((host, int(port))) == 0

@@ -17,9 +17,8 @@ from rbd_connect.devcluster import DevCluster
 from support.clients import CLIENTS, request
 from support.server import Server, run_server
 from support.tools import wait_until, write_scope
-from support.wire import TRANSPORTS, connected, http1_bytes, read_http1, send, valid
+from support.wire import HTTP, connected, http1_bytes, read_http1, send, valid
 
-HTTP = TRANSPORTS[:3]
 SLOW_CONNECTIONS = 1000
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 

@@ -1,6 +1,7 @@
 """Requests as bytes, for what no client library would send, and what comes back to them in one form."""
 
 import base64
+import gzip
 import json
 import socket
 import struct
@@ -21,12 +22,32 @@ from otterscale.storage.v1.storage_pb2 import CreateImageSnapshotRequest
 
 from .server import PROCEDURE, Server
 
-__all__ = ["TRANSPORTS", "Answer", "Request", "connected", "framed", "send", "unframed_answer", "valid"]
+__all__ = [
+    "BINARY",
+    "CONNECT",
+    "FRAMED",
+    "HTTP",
+    "TRANSPORTS",
+    "Answer",
+    "Request",
+    "connected",
+    "framed",
+    "http1_bytes",
+    "let_down",
+    "read_http1",
+    "send",
+    "valid",
+]
 
 TRANSPORTS = ("connect-json", "connect-binary", "grpc-web", "grpc")
+HTTP = TRANSPORTS[:3]
+CONNECT = TRANSPORTS[:2]
+BINARY = TRANSPORTS[1:]
+FRAMED = TRANSPORTS[2:]
 
 _SECONDS = 20.0
 _TRAILERS_FLAG = 0x80
+_COMPRESSED_FLAG = 0x01
 
 Headers = dict[str, bytes]
 
@@ -46,6 +67,15 @@ class Request:
         """Set a header, and only once."""
         return replace(self, headers=[*((key, old) for key, old in self.headers if key != name), (name, value)])
 
+    def with_message(self, message: bytes) -> "Request":
+        """Set the body, with the frame that the transport asks for."""
+        return replace(self, body=framed(message) if self.transport in FRAMED else message)
+
+    def with_timeout(self, milliseconds: int) -> "Request":
+        if self.transport in FRAMED:
+            return self.with_header(b"grpc-timeout", b"%dm" % milliseconds)
+        return self.with_header(b"connect-timeout-ms", b"%d" % milliseconds)
+
     def without_header(self, name: bytes) -> "Request":
         return replace(self, headers=[(key, value) for key, value in self.headers if key != name])
 
@@ -57,6 +87,7 @@ class Answer:
     status: int
     headers: Headers
     code: str | None
+    body: bytes = b""
     message: str = ""
     reason: str = ""
     details: list[Any] = field(default_factory=list)
@@ -67,9 +98,9 @@ def framed(body: bytes, flags: int = 0) -> bytes:
     return struct.pack(">BI", flags, len(body)) + body
 
 
-def valid(transport: str, scope: str = "nowhere") -> Request:
+def valid(transport: str, scope: str = "nowhere", image: str = "image", snapshot: str = "snapshot") -> Request:
     """Give a request that is well-formed in every way. Its scope does not exist, unless one is named."""
-    message = CreateImageSnapshotRequest(scope=scope, pool_name="rbd", image_name="image", snapshot_name="snapshot")
+    message = CreateImageSnapshotRequest(scope=scope, pool_name="rbd", image_name=image, snapshot_name=snapshot)
     binary = message.SerializeToString()
     match transport:
         case "connect-json":
@@ -94,6 +125,20 @@ def send(server: Server, request: Request) -> Answer:
         return read_http1(connection, request.method.decode())
 
 
+@contextmanager
+def let_down(server: Server, request: Request) -> Iterator[None]:
+    """Send a request, and go away at the end without having waited for the answer."""
+    address = server.grpc_address if request.transport == "grpc" else server.address
+    with connected(address) as connection:
+        if request.transport == "grpc":
+            state, stream = _begin_http2(request)
+            connection.sendall(state.data_to_send())
+            _send_some(connection, state, stream, request.body, ends=True)
+        else:
+            connection.sendall(http1_bytes(request))
+        yield
+
+
 def http1_bytes(request: Request) -> bytes:
     headers = [*request.headers]
     if not {b"content-length", b"transfer-encoding"} & {name for name, _ in headers}:
@@ -114,18 +159,18 @@ def read_http1(connection: socket.socket, method: str = "POST") -> Answer:
     response.begin()
     body = response.read()
     headers = {name.lower(): value.encode("latin-1") for name, value in response.getheaders()}
-    return unframed_answer(response.status, headers, body)
+    return _http1_answer(response.status, headers, body)
 
 
-def unframed_answer(status: int, headers: Headers, body: bytes) -> Answer:
+def _http1_answer(status: int, headers: Headers, body: bytes) -> Answer:
     """Read an answer of Connect or gRPC-Web."""
     if headers.get("content-type", b"").startswith(b"application/grpc-web"):
-        return _grpc_answer(status, headers | _trailers_in(body))
+        return _grpc_answer(status, headers | _trailers_in(body), body)
     if status == 200:
-        return Answer(status, headers, None)
+        return Answer(status, headers, None, body)
     error = json.loads(body)
     details = [_detail(detail["type"], base64.b64decode(detail["value"] + "==")) for detail in error["details"]]
-    return Answer(status, headers, error["code"], error["message"], _reason(details), details)
+    return Answer(status, headers, error["code"], body, error["message"], _reason(details), details)
 
 
 def _trailers_in(body: bytes) -> Headers:
@@ -133,21 +178,25 @@ def _trailers_in(body: bytes) -> Headers:
     while body:
         flags, length = struct.unpack(">BI", body[:5])
         if flags & _TRAILERS_FLAG:
-            lines = (line.partition(b":") for line in body[5 : 5 + length].strip().split(b"\r\n"))
+            trailers = body[5 : 5 + length]
+            plain = gzip.decompress(trailers) if flags & _COMPRESSED_FLAG else trailers
+            lines = (line.partition(b":") for line in plain.strip().split(b"\r\n"))
             return {name.decode().lower(): value.strip() for name, _, value in lines}
         body = body[5 + length :]
     return {}
 
 
-def _grpc_answer(status: int, headers: Headers) -> Answer:
+def _grpc_answer(status: int, headers: Headers, body: bytes) -> Answer:
     """Read an answer of gRPC or gRPC-Web. ``headers`` are the trailers too."""
     number = int(headers["grpc-status"])
     if number == 0:
-        return Answer(status, headers, None)
+        return Answer(status, headers, None, body)
     code = code_pb2.Code.Name(number).lower().replace("cancelled", "canceled")
     packed = status_pb2.Status.FromString(base64.b64decode(headers.get("grpc-status-details-bin", b"") + b"=="))
     details = [_detail(detail.TypeName(), detail.value) for detail in packed.details]
-    return Answer(status, headers, code, unquote(headers.get("grpc-message", b"").decode()), _reason(details), details)
+    return Answer(
+        status, headers, code, body, unquote(headers.get("grpc-message", b"").decode()), _reason(details), details
+    )
 
 
 def _detail(name: str, value: bytes) -> Any:  # noqa: ANN401 - a message of any type
@@ -159,18 +208,23 @@ def _reason(details: Sequence[Any]) -> str:
 
 
 def _send_http2(address: str, request: Request) -> Answer:
-    """Send a request over HTTP/2 with prior knowledge, with no check of its headers."""
+    state, stream = _begin_http2(request)
+    with connected(address) as connection:
+        connection.sendall(state.data_to_send())
+        return _exchange(connection, state, stream, request)
+
+
+def _begin_http2(request: Request) -> tuple[h2.connection.H2Connection, int]:
+    """Begin HTTP/2 with prior knowledge, and a stream with a request's headers, in no way checked."""
     config = h2.config.H2Configuration(
         validate_outbound_headers=False, normalize_outbound_headers=False, header_encoding=None
     )
     state = h2.connection.H2Connection(config)
     pseudo = [(b":method", request.method), (b":path", request.path), (b":scheme", b"http"), (b":authority", b"test")]
-    with connected(address) as connection:
-        state.initiate_connection()
-        stream = state.get_next_available_stream_id()
-        state.send_headers(stream, [*pseudo, *request.headers], end_stream=False)
-        connection.sendall(state.data_to_send())
-        return _exchange(connection, state, stream, request)
+    state.initiate_connection()
+    stream = state.get_next_available_stream_id()
+    state.send_headers(stream, [*pseudo, *request.headers], end_stream=False)
+    return state, stream
 
 
 def _exchange(connection: socket.socket, state: h2.connection.H2Connection, stream: int, request: Request) -> Answer:
@@ -178,6 +232,7 @@ def _exchange(connection: socket.socket, state: h2.connection.H2Connection, stre
     body = request.body
     headers: Headers = {}
     trailers: Headers = {}
+    received_body = b""
     while True:
         body = _send_some(connection, state, stream, body, ends=request.ends)
         received = connection.recv(65536)
@@ -188,8 +243,10 @@ def _exchange(connection: socket.socket, state: h2.connection.H2Connection, stre
                     headers = _decoded(event.headers)
                 case h2.events.TrailersReceived():
                     trailers = _decoded(event.headers)
+                case h2.events.DataReceived():
+                    received_body += event.data
                 case h2.events.StreamEnded() | h2.events.StreamReset():
-                    return _grpc_answer(int(headers[":status"]), headers | trailers)
+                    return _grpc_answer(int(headers[":status"]), headers | trailers, received_body)
                 case h2.events.ConnectionTerminated():
                     raise ConnectionError(event)
         connection.sendall(state.data_to_send())

@@ -8,9 +8,11 @@ SHELL := /bin/bash
 PYTHON := /usr/bin/python3
 BIN := .venv/bin
 DEBIAN := ceph-mon ceph-mgr ceph-osd ceph-common python3-rados python3-rbd python3-venv curl
+TEST_DEBIAN := chromium
 GENERATED := src/otterscale
+JAVASCRIPT := tests/javascript
 
-.PHONY: help dev test bench lint check-generated generate lock debian clean
+.PHONY: help dev test bench lint check-generated generate lock debian test-debian clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -18,7 +20,7 @@ help: ## Show these targets
 dev: .venv/installed ## Boot a throwaway Ceph, serve it, print calls to paste (ARGS="--keep --folder DIR")
 	@exec $(BIN)/rbd-connect dev $(ARGS)
 
-test: .venv/installed ## Run every test (ARGS="-k name")
+test: .venv/installed $(JAVASCRIPT)/gen/page.js | test-debian ## Run every test (ARGS="-k name")
 	@$(BIN)/python -m pytest $(ARGS)
 
 bench: .venv/installed ## Measure; never fails a build
@@ -46,11 +48,14 @@ lock: ## Resolve the dependencies of pyproject.toml anew
 		--custom-compile-command 'make lock' --group dev pyproject.toml -o requirements.lock
 
 clean: ## Remove what was installed and cached here
-	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache $(JAVASCRIPT)/node_modules $(JAVASCRIPT)/gen
 	find src tests -name __pycache__ -prune -exec rm -rf {} +
 
-debian:
-	@missing=; for package in $(DEBIAN); do \
+debian: PACKAGES := $(DEBIAN)
+test-debian: PACKAGES := $(TEST_DEBIAN)
+test-debian: | debian
+debian test-debian:
+	@missing=; for package in $(PACKAGES); do \
 		[ "$$(dpkg-query -W -f '$${db:Status-Status}' $$package 2>/dev/null || true)" = installed ] || missing="$$missing $$package"; \
 	done; \
 	[ -n "$$missing" ] || exit 0; \
@@ -66,3 +71,18 @@ debian:
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
+
+$(JAVASCRIPT)/node_modules/installed: $(addprefix $(JAVASCRIPT)/,.npmrc package.json package-lock.json) | .venv/installed
+	@echo 'Installing the JavaScript clients'
+	@$(BIN)/npm ci --prefix $(JAVASCRIPT) --loglevel=error >/dev/null
+	@touch $@
+
+# google/rpc/error_details.proto comes with Python's googleapis-common-protos.
+$(JAVASCRIPT)/gen/page.js: $(JAVASCRIPT)/node_modules/installed $(wildcard $(JAVASCRIPT)/*.mjs $(JAVASCRIPT)/*.yaml) $(shell find proto -type f)
+	@echo 'Generating the stubs of the JavaScript clients'
+	@rm -rf $(@D)
+	@types=$$(echo .venv/lib/python3*/site-packages); \
+	for input in proto "$$types --path $$types/google/rpc/error_details.proto"; do \
+		$(BIN)/buf generate --template $(JAVASCRIPT)/buf.gen.yaml $$input; \
+	done
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(JAVASCRIPT)/node_modules/.bin/esbuild $(JAVASCRIPT)/page.mjs --bundle --format=esm --outfile=$@ --log-level=warning

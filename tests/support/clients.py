@@ -38,12 +38,16 @@ assert error_details_pb2.DESCRIPTOR  # registers the messages that details are r
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came back: the reply as JSON has it, or an error with its details by the last part of their type's name."""
+    """What came back: the reply as JSON has it, or an error with its details by the last part of their type's name.
+
+    ``request_id`` is an error's header, where a client reads it.
+    """
 
     reply: dict[str, Any] | None = None
     code: str | None = None
     message: str = ""
     details: dict[str, dict[str, Any]] = field(default_factory=dict)
+    request_id: str | None = None
 
     @property
     def reason(self) -> str:

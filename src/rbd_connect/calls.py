@@ -5,7 +5,7 @@ So a sick cluster fills only its own.
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
@@ -40,10 +40,9 @@ class Calls:
         future.add_done_callback(self._futures.discard)
         return await asyncio.wrap_future(future)
 
-    @property
-    def running(self) -> int:
-        """Say how many functions run or wait to, also those whose callers have gone."""
-        return len(self._futures)
+    def wait(self, seconds: float) -> int:
+        """Wait for what runs, also that whose callers have gone; say how much of it has not ended after ``seconds``."""
+        return len(wait(set(self._futures), timeout=seconds).not_done)
 
     def close(self) -> None:
         """Wait for the calls that run, drop those that wait, and let the threads go."""

@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,10 +48,11 @@ def serve(settings: Settings, on_ready: Callable[[Listening], None]) -> None:
     _allow_many_connections()
     calls = Calls(threads=settings.ceph.threads)
     clusters = {scope: Cluster(scope, of_scope, settings.ceph) for scope, of_scope in settings.scopes.items()}
-    asyncio.run(_serve(settings, clusters, calls, on_ready))
-    if calls.running:
+    drained_by = asyncio.run(_serve(settings, clusters, calls, on_ready))
+    left = calls.wait(max(0.0, drained_by - time.monotonic()))
+    if left:
         # A call inside librbd cannot be cancelled, and a thread that never ends would keep the process.
-        _log.error("%d calls did not end in %d s and are left", calls.running, settings.listen.drain_timeout)
+        _log.error("%d calls did not end in %d s and are left", left, settings.listen.drain_timeout)
         logging.shutdown()
         os._exit(1)
     calls.close()
@@ -67,7 +69,8 @@ def _allow_many_connections() -> None:
 
 async def _serve(
     settings: Settings, clusters: Mapping[str, Cluster], calls: Calls, on_ready: Callable[[Listening], None]
-) -> None:
+) -> float:
+    """Serve, and give the time (of the monotonic clock) by which all is to be over."""
     service = StorageService(clusters, calls, settings.usage)
     tls = Tls(settings.tls) if settings.tls.certificate else None
     listener = _bind(settings.listen.http)
@@ -89,7 +92,9 @@ async def _serve(
     )
     http_address = Address(settings.listen.http.host, listener.getsockname()[1])
     listening = Listening(http_address, grpc_address, with_tls=tls is not None)
-    await _Server(config, grpc_server, lambda: on_ready(listening)).serve(sockets=[listener])
+    server = _Server(config, grpc_server, lambda: on_ready(listening))
+    await server.serve(sockets=[listener])
+    return server.drained_by
 
 
 def _bind(address: Address) -> socket.socket:
@@ -112,6 +117,7 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._grpc_server = grpc_server
         self._on_ready = on_ready
+        self.drained_by = float("inf")
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -119,6 +125,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         limit = float(self.config.timeout_graceful_shutdown or 0)
+        self.drained_by = time.monotonic() + limit
         await asyncio.gather(self._grpc_server.drain(limit), super().shutdown(sockets))
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

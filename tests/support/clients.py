@@ -121,10 +121,9 @@ def grpcio(server: Server, body: Mapping[str, str]) -> Outcome:
 
 def grpc_outcome(error: Any) -> Outcome:  # noqa: ANN401 - grpc's own type does not say that it is a call too
     status = rpc_status.from_call(error)
-    assert status is not None, error
-    details = {detail.TypeName(): _read(detail.TypeName(), detail.value) for detail in status.details}
+    details = {detail.TypeName(): _read(detail.TypeName(), detail.value) for detail in status.details} if status else {}
     code = "canceled" if error.code().name == "CANCELLED" else error.code().name.lower()
-    return Outcome(code=code, message=status.message, details=_by_short_name(details))
+    return Outcome(code=code, message=error.details(), details=_by_short_name(details))
 
 
 @cache

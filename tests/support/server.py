@@ -36,9 +36,9 @@ class Server:
 
 @contextmanager
 def run_server(
-    folder: Path, settings: str, *flags: str, environment: Mapping[str, str] | None = None
+    folder: Path, settings: str, *flags: str, environment: Mapping[str, str] | None = None, ends_with: int = 0
 ) -> Iterator[Server]:
-    """Start a server with a settings file, wait until it says that it serves; stop it, and see it end well."""
+    """Start a server with a settings file, wait until it says that it serves; stop it, and see it end as it should."""
     config = folder / "rbd-connect.toml"
     config.write_text(settings, encoding="utf-8")
     log = folder / "server.log"
@@ -57,7 +57,7 @@ def run_server(
         assert match, f"{ready!r}\n{log.read_text()}"
         yield Server(match[2], match[3], process, log)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0, log.read_text()
+        assert process.wait(30) == ends_with, log.read_text()
     finally:
         process.kill()
         process.communicate()

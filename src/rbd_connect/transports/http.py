@@ -42,7 +42,7 @@ _Message = TypeVar("_Message", bound=Message)
 _DEADLINE_EXCEEDED = ServiceError(
     Code.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", "The deadline passed; the outcome is unknown."
 )
-_CANCELED = ServiceError(Code.CANCELED, "CANCELED", "The client went away.")
+_CANCELED = ServiceError(Code.CANCELED, "CANCELED", "The call was given up; its outcome is unknown.")
 
 
 def application(

@@ -6,6 +6,7 @@ connectrpc would answer them in words of its own, without details, or not at all
 import asyncio
 import re
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
         ASGIReceiveCallable,
         ASGIReceiveEvent,
         ASGISendCallable,
+        ASGISendEvent,
+        HTTPResponseStartEvent,
         HTTPScope,
         Scope,
     )
@@ -84,7 +87,11 @@ class Gate:
         except _Refused as refused:
             await _send(scope, send, refused)
         else:
-            await self._app({**scope, "headers": headers}, _in_time(receive, self._limits.body_timeout), send)
+            # uvicorn cancels what is left when the time to drain has passed, and would log it as if something had gone
+            # wrong; by then connectrpc has answered.
+            with suppress(asyncio.CancelledError):
+                in_time = _in_time(receive, self._limits.body_timeout)
+                await self._app({**scope, "headers": headers}, in_time, _in_one_piece(send))
 
     def _check(self, scope: "HTTPScope") -> list[tuple[bytes, bytes]]:
         """Give the headers for connectrpc. Raises _Refused."""
@@ -176,3 +183,23 @@ def _in_time(receive: "ASGIReceiveCallable", seconds: int) -> "ASGIReceiveCallab
         return event
 
     return receive_in_time
+
+
+def _in_one_piece(send: "ASGISendCallable") -> "ASGISendCallable":
+    """Send a response when it is whole, with its length: one write less, and one that every client can read."""
+    start: HTTPResponseStartEvent | None = None
+    body = b""
+
+    async def send_whole(event: "ASGISendEvent") -> None:
+        nonlocal start, body
+        if event["type"] == "http.response.start":
+            start = event
+            return
+        assert event["type"] == "http.response.body"  # noqa: S101 - nothing else follows here
+        body += event.get("body", b"")
+        if start is not None and not event.get("more_body", False):
+            headers = [*start["headers"], (b"content-length", str(len(body)).encode())]
+            await send({**start, "headers": headers})
+            await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    return send_whole

@@ -1,0 +1,70 @@
+"""/healthz and /readyz, on clusters that are well, frozen, and not there at all."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rbd_connect.devcluster import DevCluster
+from support.server import Server, run_server
+from support.tools import Tools, frozen, wait_until, write_scope
+from support.wire import connected
+
+HOPELESS = (
+    "[global]\nfsid = 00000000-0000-0000-0000-000000000000\nmon_host = 127.0.0.1:1\nauth_client_required = none\n"
+)
+
+
+def get(server: Server, path: str, method: str = "GET") -> tuple[int, str]:
+    with connected(server.address) as connection:
+        connection.sendall(f"{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n".encode())
+        head, _, body = b"".join(iter(lambda: connection.recv(65536), b"")).partition(b"\r\n\r\n")
+        return int(head.split()[1]), body.decode()
+
+
+def says(server: Server, **scopes: str) -> Callable[[], bool]:
+    """Say whether /readyz says so of the scopes, with the status that follows from it."""
+    is_ready = "connected" in scopes.values()
+    expected = {"status": "ready" if is_ready else "not ready", "scopes": scopes}
+
+    def ask() -> bool:
+        status, body = get(server, "/readyz")
+        return (status, json.loads(body)) == (200 if is_ready else 503, expected)
+
+    return ask
+
+
+def test_alive_without_a_word_to_ceph(cluster: DevCluster, tools: Tools, tmp_path: Path) -> None:
+    cluster.create_user("client.unheard", mon="profile rbd", osd="profile rbd")
+    with run_server(tmp_path, write_scope("test", cluster, ['client = "client.unheard"'])) as server:
+        assert get(server, "/healthz") == (200, '{"status": "alive"}\n')
+        assert get(server, "/healthz", "HEAD") == (200, "")
+        assert tools.addresses("client.unheard") == []
+
+
+def test_ready_and_what_else_is_known_of_each_scope(cluster: DevCluster, tmp_path: Path) -> None:
+    """A cluster that does not answer holds nobody up, and one that does again is found out."""
+    hopeless = tmp_path / "hopeless.conf"
+    hopeless.write_text(HOPELESS)
+    settings = (
+        "[ceph]\nconnect_timeout = 2\nmon_timeout = 2\n"
+        + write_scope("test", cluster)
+        + f'[scopes.hopeless]\nconf = "{hopeless}"\n'
+    )
+    with run_server(tmp_path, settings) as server:
+        wait_until(says(server, test="connected", hopeless="not answering"))
+        wait_until(says(server, test="connected", hopeless="not connected"))
+        with frozen(cluster.mon):
+            started = time.monotonic()
+            wait_until(says(server, test="not answering", hopeless="not connected"))
+            get(server, "/readyz")
+            assert time.monotonic() - started < 10
+            assert get(server, "/healthz")[0] == 200
+            wait_until(lambda: get(server, "/readyz")[0] == 503)
+        wait_until(lambda: get(server, "/readyz")[0] == 200)
+        assert "Traceback" not in server.log.read_text()
+
+
+def test_other_methods_are_no_probes(server: Server) -> None:
+    assert get(server, "/healthz", "POST")[0] == 404
+    assert get(server, "/healthz/")[0] == 404

@@ -8,11 +8,12 @@ SHELL := /bin/bash
 PYTHON := /usr/bin/python3
 BIN := .venv/bin
 DEBIAN := ceph-mon ceph-mgr ceph-osd ceph-common python3-rados python3-rbd python3-venv curl
-TEST_DEBIAN := chromium
+DEBIAN_TEST := chromium
+DEBIAN_BENCH := nghttp2-client
 GENERATED := src/otterscale
 JAVASCRIPT := tests/javascript
 
-.PHONY: help dev test bench lint check-generated generate lock debian test-debian clean
+.PHONY: help dev test bench bench-transports lint check-generated generate lock debian debian-test debian-bench clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -20,11 +21,14 @@ help: ## Show these targets
 dev: .venv/installed ## Boot a throwaway Ceph, serve it, print calls to paste (ARGS="--keep --folder DIR")
 	@exec $(BIN)/rbd-connect dev $(ARGS)
 
-test: .venv/installed $(JAVASCRIPT)/gen/page.js | test-debian ## Run every test (ARGS="-k name")
+test: .venv/installed $(JAVASCRIPT)/gen/page.js | debian-test ## Run every test (ARGS="-k name")
 	@$(BIN)/python -m pytest $(ARGS)
 
-bench: .venv/installed ## Measure; never fails a build
+bench: .venv/installed ## Measure one call beside the bare binding; never fails a build
 	@$(BIN)/python tests/bench/one_call.py $(ARGS)
+
+bench-transports: .venv/installed debian-bench ## Measure calls a second over each transport (ARGS="--rounds 9")
+	@$(BIN)/python tests/bench/transports.py $(ARGS)
 
 lint: .venv/installed ## Linters and the type checker
 	$(BIN)/ruff check
@@ -52,9 +56,10 @@ clean: ## Remove what was installed and cached here
 	find src tests -name __pycache__ -prune -exec rm -rf {} +
 
 debian: PACKAGES := $(DEBIAN)
-test-debian: PACKAGES := $(TEST_DEBIAN)
-test-debian: | debian
-debian test-debian:
+debian-test: PACKAGES := $(DEBIAN_TEST)
+debian-bench: PACKAGES := $(DEBIAN_BENCH)
+debian-test debian-bench: | debian
+debian debian-test debian-bench:
 	@missing=; for package in $(PACKAGES); do \
 		[ "$$(dpkg-query -W -f '$${db:Status-Status}' $$package 2>/dev/null || true)" = installed ] || missing="$$missing $$package"; \
 	done; \

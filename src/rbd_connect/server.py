@@ -85,6 +85,7 @@ async def _serve(
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         timeout_keep_alive=settings.limits.idle_timeout,
         timeout_graceful_shutdown=settings.listen.drain_timeout,

@@ -228,8 +228,18 @@ def timeout_cases() -> Iterator[Case]:
 
 
 def target_cases() -> Iterator[Case]:
-    for name in ("GET", "PUT", "OPTIONS", "DELETE", "get"):
+    for name in ("GET", "PUT", "OPTIONS", "DELETE", "CONNECT", "get"):
         yield Case(f"method-{name}", HTTP, method(name.encode()), "unimplemented", "METHOD_NOT_ALLOWED", 405)
+    tunnel = method(b"CONNECT")
+    elsewhere = path(b".+", b"/")
+    yield Case(
+        "method-CONNECT-elsewhere",
+        HTTP,
+        lambda request: tunnel(elsewhere(request)),
+        "unimplemented",
+        "METHOD_NOT_ALLOWED",
+        405,
+    )
     for name, change in {
         "unknown-procedure": path(b"Create", b"Mangle"),
         "unknown-service": path(b"Storage", b"Garage"),

@@ -122,7 +122,8 @@ async def _send(scope: "HTTPScope", send: "ASGISendCallable", refused: _Refused)
 
 def _check_target(scope: "HTTPScope", paths: frozenset[bytes]) -> None:
     """Compare the path as it was sent: what decodes to a procedure's is none."""
-    if scope["raw_path"] not in paths:
+    # A 2xx to CONNECT, as gRPC-Web's errors have, would turn the connection into a tunnel.
+    if scope["raw_path"] not in paths and scope["method"] != "CONNECT":
         raise _Refused(refusals.unknown_procedure(scope["raw_path"].decode("latin-1")), 404)
     if scope["method"] != "POST":
         raise _Refused(refusals.wrong_method(scope["method"]), 405, [(b"allow", b"POST")])

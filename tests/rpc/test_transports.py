@@ -2,17 +2,19 @@
 
 import gzip
 import re
+import subprocess
 import time
 
 import grpc
 import pytest
 import rbd
 from google.protobuf import json_format
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from conftest import NewImage
 from otterscale.storage.v1.storage_pb2 import CreateImageSnapshotRequest, Image
 from rbd_connect.devcluster import DevCluster
-from support.clients import create, grpc_stubs, request
+from support.clients import BUF, create, grpc_stubs, request
 from support.server import Server
 from support.tools import Tools, frozen, wait_until
 from support.wire import FRAMED, HTTP, TRANSPORTS, framed, let_down, send, valid
@@ -128,3 +130,26 @@ def test_a_caller_that_goes_away_is_not_waited_for(
         said = re.compile(f'CreateImageSnapshot canceled .*"image_name": "{image}"')
         wait_until(lambda: said.search(server.log.read_text()))
     wait_until(lambda: "unheard" in {snapshot["name"] for snapshot in tools.snapshots(f"rbd/{image}")})
+
+
+def test_reflection_tells_all_there_is(server: Server) -> None:
+    """Clients ask by v1 first, and by v1alpha where there is none."""
+    url = f"http://{server.grpc_address}"
+    listed = buf_curl_lists(url, "--list-services")
+    assert listed == [
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
+        "grpc.reflection.v1alpha.ServerReflection",
+        "otterscale.storage.v1.StorageService",
+    ]
+    assert "otterscale.storage.v1.StorageService/CreateImageSnapshot" in buf_curl_lists(url, "--list-methods")
+    with grpc.insecure_channel(server.grpc_address) as channel:
+        old = ProtoReflectionDescriptorDatabase(channel)
+        assert set(old.get_services()) == set(listed)
+        file = old.FindFileContainingSymbol("otterscale.storage.v1.StorageService")
+        assert [service.name for service in file.service] == ["StorageService"]
+
+
+def buf_curl_lists(url: str, what: str) -> list[str]:
+    words = [BUF, "curl", "--protocol", "grpc", "--http2-prior-knowledge", what, url]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()

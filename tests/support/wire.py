@@ -8,7 +8,6 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from http.client import HTTPResponse
 from typing import Any
 from urllib.parse import unquote
 
@@ -122,7 +121,7 @@ def send(server: Server, request: Request) -> Answer:
         return _send_http2(server.grpc_address, request)
     with connected(server.address) as connection:
         connection.sendall(http1_bytes(request))
-        return read_http1(connection, request.method.decode())
+        return read_http1(connection)
 
 
 @contextmanager
@@ -154,12 +153,30 @@ def connected(address: str) -> Iterator[socket.socket]:
         yield connection
 
 
-def read_http1(connection: socket.socket, method: str = "POST") -> Answer:
-    response = HTTPResponse(connection, method=method)
-    response.begin()
-    body = response.read()
-    headers = {name.lower(): value.encode("latin-1") for name, value in response.getheaders()}
-    return _http1_answer(response.status, headers, body)
+def read_http1(connection: socket.socket) -> Answer:
+    """Read one answer, and no byte of what follows it. Raises ConnectionError where there is none."""
+    status, *lines = _read_until(connection, b"\r\n\r\n").decode("latin-1").strip().split("\r\n")
+    parts = (line.partition(":") for line in lines)
+    headers = {name.lower(): value.strip().encode("latin-1") for name, _, value in parts}
+    body = _read(connection, int(headers["content-length"]))
+    return _http1_answer(int(status.split()[1]), headers, body)
+
+
+def _read_until(connection: socket.socket, end: bytes) -> bytes:
+    received = b""
+    while not received.endswith(end):
+        received += _read(connection, 1)
+    return received
+
+
+def _read(connection: socket.socket, size: int) -> bytes:
+    received = b""
+    while len(received) < size:
+        some = connection.recv(size - len(received))
+        if not some:
+            raise ConnectionError(f"the connection was closed after {received!r}")
+        received += some
+    return received
 
 
 def _http1_answer(status: int, headers: Headers, body: bytes) -> Answer:

@@ -13,7 +13,6 @@ from connectrpc.compression.gzip import GzipCompression
 from connectrpc.errors import ConnectError
 from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from .. import rpc
 from ..errors import ListenError
@@ -21,6 +20,7 @@ from ..procedures import PROCEDURES, SERVICE_NAME, Procedure
 from ..service import StorageService
 from ..settings import Address, LimitSettings
 from . import refusals
+from .grpc_schema import add_reflection
 from .http_connection import MAX_HEADER_BYTES
 from .status import status_message
 from .tls import Tls
@@ -29,7 +29,6 @@ __all__ = ["GrpcServer"]
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-_REFLECTION_PACKAGES = ("grpc.reflection.v1alpha", "grpc.reflection.v1")
 _GZIP = GzipCompression()
 _GZIP_MAGIC = b"\x1f\x8b"
 _IDENTITY_AND_GZIP = 1 << 0 | 1 << 2
@@ -47,7 +46,7 @@ class GrpcServer:
         self._server = grpc.aio.server(options=_options(limits))
         self._server.add_generic_rpc_handlers((self._calls.handlers(),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        _add_reflection(self._server)
+        add_reflection(self._server, (SERVICE_NAME, health.SERVICE_NAME))
         self._server.add_generic_rpc_handlers((_EveryOther(),))
 
     async def start(self, address: Address) -> Address:
@@ -93,20 +92,6 @@ def _options(limits: LimitSettings) -> tuple[tuple[str, int], ...]:
     )
 
 
-def _add_reflection(server: grpc.aio.Server) -> None:
-    """Serve reflection as v1alpha and as v1, which differ in nothing but the package's name."""
-    names = (SERVICE_NAME, health.SERVICE_NAME, *(f"{package}.ServerReflection" for package in _REFLECTION_PACKAGES))
-    servicer = reflection.aio.ReflectionServicer(names)
-    handler = grpc.stream_stream_rpc_method_handler(
-        servicer.ServerReflectionInfo,
-        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
-        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
-    )
-    for package in _REFLECTION_PACKAGES:
-        methods = {"ServerReflectionInfo": handler}
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(f"{package}.ServerReflection", methods),))
-
-
 class _Calls:
     """The procedures' handlers, and how many calls of them are in flight."""
 
@@ -134,9 +119,8 @@ class _Calls:
         method = procedure.of(self._service)
 
         async def call(_messages: object, context: Context) -> bytes:
+            self._begin(context)
             request_id = rpc.new_request_id()
-            self._in_flight += 1
-            self._none_in_flight.clear()
             try:
                 context.set_trailing_metadata(((rpc.REQUEST_ID_HEADER, request_id),))
                 _check_metadata(context, request_id)
@@ -146,13 +130,20 @@ class _Calls:
                 )
             except rpc.Failure as failure:
                 await _abort(context, failure)
-            finally:
-                self._in_flight -= 1
-                if not self._in_flight:
-                    self._none_in_flight.set()
             return answered.SerializeToString()
 
         return call
+
+    def _begin(self, context: Context) -> None:
+        """Count a call until it has ended for the client too."""
+        self._in_flight += 1
+        self._none_in_flight.clear()
+        context.add_done_callback(self._end)  # type: ignore[arg-type] # the stubs want a class of their own
+
+    def _end(self, _context: object) -> None:
+        self._in_flight -= 1
+        if not self._in_flight:
+            self._none_in_flight.set()
 
     async def _read(self, procedure: Procedure, context: Context, request_id: str) -> Message:
         """Read the one message of a call, in time and within the limits. Raises Failure."""

@@ -13,7 +13,7 @@ DEBIAN_BENCH := nghttp2-client
 GENERATED := src/otterscale
 JAVASCRIPT := tests/javascript
 
-.PHONY: help dev test bench bench-transports lint check-generated generate lock debian debian-test debian-bench clean
+.PHONY: help dev test bench bench-many bench-transports lint check-generated generate lock debian debian-test debian-bench clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -26,6 +26,9 @@ test: .venv/installed $(JAVASCRIPT)/gen/page.js | debian-test ## Run every test 
 
 bench: .venv/installed ## Measure one call beside the bare binding; never fails a build
 	@$(BIN)/python tests/bench/one_call.py $(ARGS)
+
+bench-many: .venv/installed ## Measure creates a second with many callers, beside the bare binding (ARGS="--rounds 5")
+	@$(BIN)/python tests/bench/many_calls.py $(ARGS)
 
 bench-transports: .venv/installed debian-bench ## Measure calls a second over each transport (ARGS="--rounds 9")
 	@$(BIN)/python tests/bench/transports.py $(ARGS)

@@ -4,9 +4,9 @@ import errno
 from collections.abc import Iterator
 
 from google.protobuf.message import Message
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, ResourceInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, ResourceInfo, RetryInfo
 
-from .errors import CephError, InvalidRequestError, NotFoundError, ServiceError
+from .errors import CephError, InvalidRequestError, NotFoundError, ServiceError, TryLaterError
 from .messages import snapshot_message
 from .snapshot import SnapshotExistsError
 
@@ -20,7 +20,7 @@ _MAX_METADATA_CHARACTERS = 256
 
 
 def error_details(error: ServiceError, request: Message | None, request_id: str) -> Iterator[Message]:
-    """Yield ErrorInfo, and what else applies: BadRequest, ResourceInfo, the existing Image.Snapshot.
+    """Yield ErrorInfo, and what else applies: BadRequest, ResourceInfo, RetryInfo, the existing Image.Snapshot.
 
     ``request`` is None if it was unreadable.
     """
@@ -40,6 +40,10 @@ def error_details(error: ServiceError, request: Message | None, request_id: str)
             )
         case NotFoundError():
             yield ResourceInfo(resource_type=error.resource_type, resource_name=error.name, description=error.message)
+        case TryLaterError():
+            delay = RetryInfo()
+            delay.retry_delay.FromNanoseconds(int(error.seconds * 1_000_000_000))
+            yield delay
         case SnapshotExistsError():
             yield snapshot_message(error.snapshot)
 

@@ -14,6 +14,7 @@ __all__ = [
     "ResourceType",
     "ServiceError",
     "StartError",
+    "TryLaterError",
     "Violation",
 ]
 
@@ -74,6 +75,14 @@ class NotFoundError(ServiceError):
         )
         self.resource_type = resource_type
         self.name = name
+
+
+class TryLaterError(ServiceError):
+    """Nothing was done, and a retry may succeed after ``seconds``."""
+
+    def __init__(self, code: Code, reason: str, message: str, *, seconds: float) -> None:
+        super().__init__(code, reason, message)
+        self.seconds = seconds
 
 
 class CephError(ServiceError):

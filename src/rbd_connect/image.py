@@ -10,7 +10,7 @@ import rbd
 from connectrpc.code import Code
 
 from .errors import NotFoundError, ServiceError
-from .phases import phase
+from .progress import phase
 from .spec import ImageSpec
 
 __all__ = ["check_writable", "open_image"]

@@ -11,7 +11,7 @@ from .errors import ServiceError
 
 __all__ = ["Readiness", "State"]
 
-_FRESH_SECONDS = 1.0
+_FRESH_SECONDS = 0.1
 _PATIENCE_SECONDS = 0.5
 
 

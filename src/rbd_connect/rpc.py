@@ -1,10 +1,12 @@
 """The common way of every call, whatever carries it: request id, a line in the log, errors as a client may see them."""
 
+import asyncio
 import json
 import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from typing import TypeVar
 
 from connectrpc.code import Code
@@ -12,14 +14,24 @@ from google.protobuf.message import Message
 
 from .details import error_details
 from .errors import ServiceError
-from .phases import collected
+from .progress import Progress, followed
 
-__all__ = ["REQUEST_ID_HEADER", "Failure", "answer", "new_request_id", "refused"]
+__all__ = [
+    "REQUEST_ID_HEADER",
+    "Failure",
+    "answer",
+    "deadline",
+    "new_request_id",
+    "not_started",
+    "refused",
+    "set_deadline",
+]
 
 REQUEST_ID_HEADER = "x-request-id"
 
 _log = logging.getLogger(__name__)
 _Response = TypeVar("_Response")
+_deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 
 
 class Failure(Exception):  # noqa: N818 - the outcome of a call, for a transport to write; no defect
@@ -43,18 +55,28 @@ def refused(error: ServiceError, request_id: str, *, method: str | None = None) 
     return Failure(error, None, request_id)
 
 
+def set_deadline(seconds: float) -> None:
+    """Say when the call that begins on this task is to be answered at the latest."""
+    _deadline.set(asyncio.get_running_loop().time() + seconds)
+
+
+def deadline() -> float | None:
+    """Give the time of the event loop's clock by which the call on this task is to be answered."""
+    return _deadline.get()
+
+
 async def answer(
     handler: Callable[[], Awaitable[_Response]], *, method: str, request: Message, request_id: str
 ) -> _Response:
-    """Call a handler of ``request``.
+    """Call a handler of ``request``, and give it up when the deadline passes.
 
     Raises Failure for whatever it raises; what nobody foresaw is logged with its traceback under the request id.
     """
     started = time.monotonic()
     outcome = "canceled"
-    with collected() as phases:
+    with followed(request_id) as progress:
         try:
-            response = await handler()
+            response = await _in_time(handler, progress)
             outcome = "ok"
         except ServiceError as error:
             outcome = error.code.value
@@ -64,8 +86,34 @@ async def answer(
             _log.exception("request %s failed in a way that nobody foresaw", request_id)
             raise Failure(_unforeseen(request_id), request, request_id) from error
         finally:
-            _log_call(f"{method} {outcome}", time.monotonic() - started, phases, request, request_id)
+            _log_call(f"{method} {outcome}", time.monotonic() - started, progress.phases, request, request_id)
         return response
+
+
+async def _in_time(handler: Callable[[], Awaitable[_Response]], progress: Progress) -> _Response:
+    """Raises ServiceError (deadline_exceeded) that says whether anything may have been done."""
+    timer = asyncio.timeout_at(deadline())
+    try:
+        async with timer:
+            return await handler()
+    except TimeoutError:
+        if not timer.expired():
+            raise
+        raise (outcome_unknown() if progress.begun else not_started()) from None
+
+
+def not_started() -> ServiceError:
+    return ServiceError(
+        Code.DEADLINE_EXCEEDED, "NOT_STARTED", "The deadline passed while the call waited. Nothing was done."
+    )
+
+
+def outcome_unknown() -> ServiceError:
+    return ServiceError(
+        Code.DEADLINE_EXCEEDED,
+        "OUTCOME_UNKNOWN",
+        "The deadline passed while Ceph was at it. It may be done yet; a retry is safe, and tells.",
+    )
 
 
 def _unforeseen(request_id: str) -> ServiceError:

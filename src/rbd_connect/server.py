@@ -46,16 +46,9 @@ def serve(settings: Settings, on_ready: Callable[[Listening], None]) -> None:
     second signal ends it at once. Raises StartError.
     """
     _allow_many_connections()
-    calls = Calls(threads=settings.ceph.threads)
+    calls = Calls(settings.calls)
     clusters = {scope: Cluster(scope, of_scope, settings.ceph) for scope, of_scope in settings.scopes.items()}
-    drained_by = asyncio.run(_serve(settings, clusters, calls, on_ready))
-    left = calls.wait(max(0.0, drained_by - time.monotonic()))
-    if left:
-        # A call inside librbd cannot be cancelled, and a thread that never ends would keep the process.
-        _log.error("%d calls did not end in %d s and are left", left, settings.listen.drain_timeout)
-        logging.shutdown()
-        os._exit(1)
-    calls.close()
+    asyncio.run(_serve(settings, clusters, calls, on_ready))
     for cluster in clusters.values():
         cluster.close()
     _log.info("stopped")
@@ -69,12 +62,11 @@ def _allow_many_connections() -> None:
 
 async def _serve(
     settings: Settings, clusters: Mapping[str, Cluster], calls: Calls, on_ready: Callable[[Listening], None]
-) -> float:
-    """Serve, and give the time (of the monotonic clock) by which all is to be over."""
+) -> None:
     service = StorageService(clusters, calls, settings.usage)
     tls = Tls(settings.tls) if settings.tls.certificate else None
     listener = _bind(settings.listen.http)
-    grpc_server = GrpcServer(service, settings.limits, tls)
+    grpc_server = GrpcServer(service, settings, tls)
     grpc_address = await grpc_server.start(settings.listen.grpc)
     app = application(service, Readiness(clusters, calls), settings, grpc_address=str(grpc_address))
     config = uvicorn.Config(
@@ -95,7 +87,12 @@ async def _serve(
     listening = Listening(http_address, grpc_address, with_tls=tls is not None)
     server = _Server(config, grpc_server, lambda: on_ready(listening))
     await server.serve(sockets=[listener])
-    return server.drained_by
+    left = await calls.drain(server.drained_by - time.monotonic())
+    if left:
+        # A call inside librbd cannot be cancelled, and a thread that never ends would keep the process.
+        _log.error("%d calls did not end in %d s and are left", left, settings.listen.drain_timeout)
+        logging.shutdown()
+        os._exit(1)
 
 
 def _bind(address: Address) -> socket.socket:

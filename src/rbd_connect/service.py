@@ -34,7 +34,7 @@ class StorageService:
             snapshot_name=request.snapshot_name,
         )
         cluster = self._cluster(spec.scope)
-        return snapshot_message(await self._calls.run(spec.scope, self._create, cluster, spec))
+        return snapshot_message(await self._calls.run(spec.scope, self._create, cluster, spec, image=spec.lane))
 
     def _create(self, cluster: Cluster, spec: SnapshotSpec) -> snapshot.Snapshot:
         with cluster.pool_with_room(spec.pool, spec.namespace) as ioctx:

@@ -19,6 +19,7 @@ from pydantic import (
 
 __all__ = [
     "Address",
+    "CallSettings",
     "CephSettings",
     "ConnectSettings",
     "CorsSettings",
@@ -132,6 +133,20 @@ class ConnectSettings(_Section):
     )
 
 
+class CallSettings(_Section):
+    at_once: PositiveInt = Field(256, description="Calls into librbd at a time, for each scope; each takes a thread.")
+    waiting: PositiveInt = Field(1024, description="Calls that may wait, for each scope; more are refused at once.")
+    waiting_per_image: PositiveInt = Field(
+        256, description="Calls that may wait for another on the same image; more are refused at once."
+    )
+    default_timeout: PositiveInt = Field(60, description="Seconds until the deadline of a call that has none.")
+    max_timeout: PositiveInt = Field(3600, description="Seconds until the deadline of a call at the most.")
+
+    def seconds(self, asked: float | None) -> float:
+        """Give the time for a call that asked for some, or for none."""
+        return min(float(self.default_timeout) if asked is None else asked, float(self.max_timeout))
+
+
 class UsageSettings(_Section):
     diff_budget: NonNegativeInt = Field(
         16_000,
@@ -140,7 +155,6 @@ class UsageSettings(_Section):
 
 
 class CephSettings(_Section):
-    threads: PositiveInt = Field(64, description="Calls into librbd at a time, for each scope.")
     connect_timeout: PositiveInt = Field(
         10, description="Seconds that connecting to a cluster may take (client_mount_timeout)."
     )
@@ -168,6 +182,7 @@ class Settings(_Section):
     tls: TlsSettings = TlsSettings()
     cors: CorsSettings = CorsSettings()
     connect: ConnectSettings = ConnectSettings()
+    calls: CallSettings = CallSettings()
     usage: UsageSettings = UsageSettings()
     ceph: CephSettings = CephSettings()
     scopes: dict[str, ScopeSettings]

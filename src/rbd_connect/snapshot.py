@@ -8,7 +8,8 @@ from connectrpc.code import Code
 
 from .errors import ServiceError
 from .image import check_writable, open_image
-from .phases import phase
+from .image_lock import alone
+from .progress import phase
 from .spec import SnapshotSpec
 from .usage import Listed, used_bytes
 
@@ -41,11 +42,13 @@ def create(ioctx: rados.Ioctx, spec: SnapshotSpec, *, diff_budget: int) -> Snaps
 
     ``diff_budget`` bounds, in objects, what is spent on its used bytes.
 
+    Of several that create it at once, whichever servers they call, one succeeds.
+
     Raises SnapshotExistsError with the existing snapshot, NotFoundError, ServiceError; and what the bindings raise.
     """
     with open_image(ioctx, spec) as image:
         try:
-            with phase("create"):
+            with alone(ioctx, image, spec.image), phase("create"):
                 image.create_snap(spec.snapshot)
         except rbd.ImageExists as error:
             raise SnapshotExistsError(_describe(ioctx, image, spec.snapshot, diff_budget)) from error

@@ -39,6 +39,11 @@ class ImageSpec:
     namespace: str
     image: str
 
+    @property
+    def lane(self) -> tuple[str, str, str]:
+        """What calls on the same image of a scope have in common."""
+        return self.pool, self.namespace, self.image
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotSpec(ImageSpec):

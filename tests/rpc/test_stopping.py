@@ -19,8 +19,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from conftest import NewImage
 from rbd_connect.devcluster import DevCluster
 from support.clients import CLIENTS, create, request
-from support.server import Server, run_server
-from support.tools import Tools, frozen, wait_until, write_scope
+from support.server import Server, held_up, run_server
+from support.tools import Tools, wait_until, write_scope
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -51,7 +51,7 @@ def calls_under_way(
     """Make a call on each transport, and keep the monitor from answering; give what says whether they succeeded."""
     images = {name: new_image() for name in EVERY_TRANSPORT}
     assert create(server, request("rbd", images["grpcio"], "before")).reply
-    with ThreadPoolExecutor() as pool, tools.ioctx() as ioctx, frozen(cluster.mon):
+    with ThreadPoolExecutor() as pool, tools.ioctx() as ioctx, held_up(server, cluster):
         calls = {
             name: pool.submit(CLIENTS[name], server, request("rbd", image, "during")) for name, image in images.items()
         }

@@ -9,6 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.request import urlopen
+
+from rbd_connect.devcluster import DevCluster
+
+from .tools import frozen
 
 COMMAND = str(Path(sys.prefix) / "bin" / "rbd-connect")
 PROCEDURE = "otterscale.storage.v1.StorageService/CreateImageSnapshot"
@@ -61,6 +66,17 @@ def run_server(
     finally:
         process.kill()
         process.communicate()
+
+
+@contextmanager
+def held_up(server: Server, cluster: DevCluster) -> Iterator[None]:
+    """Keep what a server does from ending: creates wait for the monitor, which is frozen.
+
+    Whether a pool has room the server has asked just before, so that a call comes as far as librbd.
+    """
+    assert urlopen(f"{server.url}/readyz").status == 200  # noqa: S310 - no other scheme
+    with frozen(cluster.mon):
+        yield
 
 
 def start_and_fail(*words: str, environment: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":

@@ -109,7 +109,7 @@ class TestWithoutScopes:
         ("[listen]\nhttp = 8080", "listen.http", "HOST:PORT"),
         ("[usage]\ndiff_budget = -1", "usage.diff_budget", "greater than or equal to 0"),
         ('[usage]\ndiff_budget = "many"', "usage.diff_budget", "integer"),
-        ("[ceph]\nthreads = 0", "ceph.threads", "greater than 0"),
+        ("[calls]\nat_once = 0", "calls.at_once", "greater than 0"),
         ('[connect]\nrequire_protocol_version = "perhaps"', "connect.require_protocol_version", "boolean"),
         ('[scopes.a]\nconf = "/nowhere/ceph.conf"', "scopes.a.conf", "there is no file /nowhere/ceph.conf"),
     ],

@@ -18,7 +18,7 @@ from .. import rpc
 from ..errors import ListenError
 from ..procedures import PROCEDURES, SERVICE_NAME, Procedure
 from ..service import StorageService
-from ..settings import Address, LimitSettings
+from ..settings import Address, LimitSettings, Settings
 from . import refusals
 from .grpc_schema import add_reflection
 from .http_connection import MAX_HEADER_BYTES
@@ -32,6 +32,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 _GZIP = GzipCompression()
 _GZIP_MAGIC = b"\x1f\x8b"
 _IDENTITY_AND_GZIP = 1 << 0 | 1 << 2
+_HEAD_START_SECONDS = 0.02
 _DETAILS_KEY = "grpc-status-details-bin"
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -39,11 +40,11 @@ _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 class GrpcServer:
     """A listener for gRPC. It is made, started and drained on one event loop."""
 
-    def __init__(self, service: StorageService, limits: LimitSettings, tls: Tls | None) -> None:
+    def __init__(self, service: StorageService, settings: Settings, tls: Tls | None) -> None:
         self._tls = tls
-        self._calls = _Calls(service, limits)
+        self._calls = _Calls(service, settings)
         self._health = health.aio.HealthServicer()
-        self._server = grpc.aio.server(options=_options(limits))
+        self._server = grpc.aio.server(options=_options(settings.limits))
         self._server.add_generic_rpc_handlers((self._calls.handlers(),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         add_reflection(self._server, (SERVICE_NAME, health.SERVICE_NAME))
@@ -95,9 +96,10 @@ def _options(limits: LimitSettings) -> tuple[tuple[str, int], ...]:
 class _Calls:
     """The procedures' handlers, and how many calls of them are in flight."""
 
-    def __init__(self, service: StorageService, limits: LimitSettings) -> None:
+    def __init__(self, service: StorageService, settings: Settings) -> None:
         self._service = service
-        self._limits = limits
+        self._limits = settings.limits
+        self._settings = settings.calls
         self._in_flight = 0
         self._none_in_flight = asyncio.Event()
         self._none_in_flight.set()
@@ -121,6 +123,7 @@ class _Calls:
         async def call(_messages: object, context: Context) -> bytes:
             self._begin(context)
             request_id = rpc.new_request_id()
+            rpc.set_deadline(self._settings.seconds(_time_for(context)))
             try:
                 context.set_trailing_metadata(((rpc.REQUEST_ID_HEADER, request_id),))
                 _check_metadata(context, request_id)
@@ -149,19 +152,30 @@ class _Calls:
         """Read the one message of a call, in time and within the limits. Raises Failure."""
         limit = self._limits.message_bytes
         seconds = self._limits.body_timeout
+        patience = asyncio.get_running_loop().time() + seconds
+        deadline = rpc.deadline() or patience
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout_at(min(patience, deadline)):
                 body, end = await context.read(), await context.read()
             if body is not grpc.aio.EOF and end is grpc.aio.EOF:
                 return procedure.request_class.FromString(_unpacked(body, limit))
             error = refusals.not_supported()
         except TimeoutError:
-            error = refusals.too_slow(seconds)
+            error = refusals.too_slow(seconds) if patience < deadline else rpc.not_started()
         except ConnectError:
             error = refusals.too_large(limit)
         except Exception:  # noqa: BLE001 - zlib.error, EOFError, DecodeError: whatever it is, it is no message
             error = refusals.malformed()
         raise rpc.refused(error, request_id, method=procedure.name)
+
+
+def _time_for(context: Context) -> float | None:
+    """Give the seconds that a client gives a call, less what an answer needs to come to it before it gives up.
+
+    grpc's clients end a call by themselves when its deadline passes, and do not hear of an answer after that.
+    """
+    remaining = context.time_remaining()
+    return None if remaining is None else remaining - min(_HEAD_START_SECONDS, remaining / 10)
 
 
 def _check_metadata(context: Context, request_id: str) -> None:

@@ -39,9 +39,6 @@ _Request = TypeVar("_Request")
 _Response = TypeVar("_Response")
 _Message = TypeVar("_Message", bound=Message)
 
-_DEADLINE_EXCEEDED = ServiceError(
-    Code.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", "The deadline passed; the outcome is unknown."
-)
 _CANCELED = ServiceError(Code.CANCELED, "CANCELED", "The call was given up; its outcome is unknown.")
 
 
@@ -58,8 +55,7 @@ def application(
     gated = Gate(
         connect,
         procedures=[procedure.path for procedure in PROCEDURES],
-        limits=settings.limits,
-        require_protocol_version=settings.connect.require_protocol_version,
+        settings=settings,
         grpc_address=grpc_address,
     )
     return _with_cors(with_probes(gated, readiness), settings.cors)
@@ -114,7 +110,6 @@ class _Errors(MetadataInterceptor[None]):
         # What connectrpc refuses by itself, by the code it gives. Its own texts do not reach a client.
         self._refusals = {
             Code.CANCELED: _CANCELED,
-            Code.DEADLINE_EXCEEDED: _DEADLINE_EXCEEDED,
             Code.INVALID_ARGUMENT: refusals.malformed(),
             Code.RESOURCE_EXHAUSTED: refusals.too_large(message_bytes),
             Code.UNIMPLEMENTED: refusals.not_supported(),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from .. import rpc
 from ..errors import ServiceError
-from ..settings import LimitSettings
+from ..settings import Settings
 from . import refusals
 from .http_connection import MAX_HEADER_BYTES
 from .http_errors import send_connect, send_grpc_web
@@ -41,10 +41,16 @@ _SINGLE = {
 }  # fmt: skip
 _TIMEOUTS = {
     # https://connectrpc.com/docs/protocol#unary-request
-    "connect-timeout-ms": (re.compile(r"[0-9]{1,10}"), "a number of milliseconds, of up to 10 digits"),
+    "connect-timeout-ms": (re.compile(r"(?P<digits>[0-9]{1,10})"), "a number of milliseconds, of up to 10 digits"),
     # https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests
-    "grpc-timeout": (re.compile(r"[0-9]{1,8}[HMSmun]"), "up to 8 digits and a unit, one of H, M, S, m, u and n"),
+    "grpc-timeout": (
+        re.compile(r"(?P<digits>[0-9]{1,8})(?P<unit>[HMSmun])"),
+        "up to 8 digits and a unit, one of H, M, S, m, u and n",
+    ),
 }
+_SECONDS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+# What is seen to here, and not by connectrpc.
+_OURS = {_VERSION, *_TIMEOUTS}
 _PERMITTED_ENCODINGS = {"", "identity", "gzip"}
 # Those before a message in gRPC-Web.
 _FRAME_BYTES = 5
@@ -68,14 +74,14 @@ class Gate:
         app: "ASGI3Application",
         *,
         procedures: Collection[str],
-        limits: LimitSettings,
-        require_protocol_version: bool,
+        settings: Settings,
         grpc_address: str,
     ) -> None:
         self._app = app
         self._paths = frozenset(procedure.encode() for procedure in procedures)
-        self._limits = limits
-        self._versions = {"1"} if require_protocol_version else {"1", None}
+        self._limits = settings.limits
+        self._calls = settings.calls
+        self._versions = {"1"} if settings.connect.require_protocol_version else {"1", None}
         self._grpc_address = grpc_address
 
     async def __call__(self, scope: "Scope", receive: "ASGIReceiveCallable", send: "ASGISendCallable") -> None:
@@ -102,13 +108,13 @@ class Gate:
         is_connect = _check_content_type(headers, self._grpc_address) in _CONNECT
         if is_connect and headers.get(_VERSION) not in self._versions:
             raise _Refused(refusals.no_version())
-        _check_timeouts(headers)
+        rpc.set_deadline(self._calls.seconds(_timeout(headers)))
         if headers.get("content-encoding" if is_connect else "grpc-encoding", "") not in _PERMITTED_ENCODINGS:
             raise _Refused(refusals.unknown_encoding())
         limit = self._limits.message_bytes
         if int(headers.get("content-length", "0")) > limit + (0 if is_connect else _FRAME_BYTES):
             raise _Refused(refusals.too_large(limit))
-        return [(name.encode("latin-1"), value.encode()) for name, value in headers.items() if name != _VERSION]
+        return [(name.encode("latin-1"), value.encode()) for name, value in headers.items() if name not in _OURS]
 
 
 async def _send(scope: "HTTPScope", send: "ASGISendCallable", refused: _Refused) -> None:
@@ -154,12 +160,19 @@ def _check_content_type(headers: dict[str, str], grpc_address: str) -> str:
     return content_type
 
 
-def _check_timeouts(headers: dict[str, str]) -> None:
+def _timeout(headers: dict[str, str]) -> float | None:
+    """Give the seconds that a client gives a call, if it says so. Raises _Refused."""
+    seconds = None
     for name, (form, description) in _TIMEOUTS.items():
-        if name in headers and not form.fullmatch(headers[name]):
+        if name not in headers:
+            continue
+        match = form.fullmatch(headers[name])
+        if match is None:
             raise _Refused(refusals.bad_timeout(name, description))
-        if name in headers and not int(headers[name].rstrip("HMSmun")):
-            raise _Refused(refusals.no_time())
+        seconds = int(match["digits"]) * _SECONDS[match["unit"] if name == "grpc-timeout" else "m"]
+        if not seconds:
+            raise _Refused(rpc.not_started())
+    return seconds
 
 
 def _media_type(content_type: str) -> str:
@@ -168,7 +181,8 @@ def _media_type(content_type: str) -> str:
 
 def _in_time(receive: "ASGIReceiveCallable", seconds: int) -> "ASGIReceiveCallable":
     """Receive a body as long as it comes in time, counted from now. Raises ServiceError, which ``http`` answers."""
-    deadline = asyncio.get_running_loop().time() + seconds
+    patience = asyncio.get_running_loop().time() + seconds
+    deadline = rpc.deadline() or patience
     is_complete = False
 
     async def receive_in_time() -> "ASGIReceiveEvent":
@@ -176,10 +190,10 @@ def _in_time(receive: "ASGIReceiveCallable", seconds: int) -> "ASGIReceiveCallab
         if is_complete:
             return await receive()
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout_at(min(patience, deadline)):
                 event = await receive()
         except TimeoutError:
-            raise refusals.too_slow(seconds) from None
+            raise (refusals.too_slow(seconds) if patience < deadline else rpc.not_started()) from None
         is_complete = event["type"] != "http.request" or not event.get("more_body", False)
         return event
 

@@ -9,7 +9,6 @@ __all__ = [
     "bad_http",
     "bad_timeout",
     "malformed",
-    "no_time",
     "no_version",
     "not_supported",
     "too_large",
@@ -73,12 +72,6 @@ def no_version() -> ServiceError:
 
 def bad_timeout(header: str, form: str) -> ServiceError:
     return ServiceError(Code.INVALID_ARGUMENT, "TIMEOUT", f"The header {header} must be {form}.")
-
-
-def no_time() -> ServiceError:
-    return ServiceError(
-        Code.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", "The deadline had passed at once. Nothing was done."
-    )
 
 
 def bad_header(name: str, problem: str) -> ServiceError:

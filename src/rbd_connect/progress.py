@@ -1,0 +1,52 @@
+"""What is known of the call under way, whatever thread it is on: whether Ceph was asked yet, and where time goes."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+__all__ = ["Progress", "current", "followed", "phase"]
+
+
+@dataclass(slots=True)
+class Progress:
+    """``begun`` says whether anything was asked of Ceph; ``phases`` has seconds, in the order in which they began."""
+
+    request_id: str
+    begun: bool = False
+    phases: dict[str, float] = field(default_factory=dict)
+
+
+_current: ContextVar[Progress | None] = ContextVar("progress", default=None)
+
+
+def current() -> Progress | None:
+    """Give the progress of the call under way, if one is followed."""
+    return _current.get()
+
+
+@contextmanager
+def followed(request_id: str) -> Iterator[Progress]:
+    """Follow what is done inside, as one call."""
+    progress = Progress(request_id)
+    token = _current.set(progress)
+    try:
+        yield progress
+    finally:
+        _current.reset(token)
+
+
+@contextmanager
+def phase(name: str) -> Iterator[None]:
+    """Add the time spent inside to a phase of the call under way, if one is."""
+    progress = _current.get()
+    if progress is None:
+        yield
+        return
+    progress.phases.setdefault(name, 0.0)
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        progress.phases[name] += time.perf_counter() - started

@@ -82,9 +82,11 @@ class Calls:
 
 
 def _log_end(progress: Progress | None, gone: float, task: "asyncio.Task[Any]") -> None:
-    if progress is None or task.cancelled():
+    if task.cancelled():
         return
     error = task.exception()
+    if progress is None:
+        return
     outcome = "ok" if error is None else error.code.value if isinstance(error, ServiceError) else repr(error)
     after = time.monotonic() - gone
     _log.info("request %s ended %.1f s after its caller had gone: %s", progress.request_id, after, outcome)

@@ -4,9 +4,11 @@ librbd lets every one of several clients that create the same snapshot at once s
 The lock binds nobody else; Ceph's own tools and a running VM's exclusive lock have nothing to do with it.
 """
 
+import struct
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
 from uuid import uuid4
 
 import rados
@@ -16,7 +18,7 @@ from connectrpc.code import Code
 from .errors import TryLaterError
 from .progress import phase
 
-__all__ = ["LEASE_SECONDS", "alone"]
+__all__ = ["LEASE_SECONDS", "ImageLock"]
 
 # A server that dies keeps others out for so long; a change that takes longer is no longer alone.
 LEASE_SECONDS = 30
@@ -26,36 +28,58 @@ _FIRST_PAUSE_SECONDS = 0.002
 _LONGEST_PAUSE_SECONDS = 0.05
 
 
-@contextmanager
-def alone(ioctx: rados.Ioctx, image: rbd.Image, name: str) -> Iterator[None]:
-    """Hold the lock (``rados_lock_exclusive``) on an image, and let it go.
+class ImageLock:
+    """The lock (``rados_lock_exclusive``) on an image, held from entering it until it is let go.
 
-    Raises TryLaterError where others have it for longer than a lease, and what the bindings raise.
+    Entering raises TryLaterError where others have it for longer than a lease, and what the bindings raise.
     """
-    header = f"{name}.rbd" if image.old_format() else f"rbd_header.{image.id()}"
-    cookie = uuid4().hex
-    with phase("lock"):
-        _take(ioctx, header, cookie)
-    try:
-        yield
-    finally:
+
+    def __init__(self, ioctx: rados.Ioctx, image: rbd.Image, name: str) -> None:
+        self._ioctx = ioctx
+        self._header = f"{name}.rbd" if image.old_format() else f"rbd_header.{image.id()}"
+        self._cookie = uuid4().hex
+        self._letting_go: rados.Completion | None = None
+
+    def __enter__(self) -> Self:
+        with phase("lock"):
+            self._take()
+        return self
+
+    def let_go(self) -> None:
+        """Begin to let it go. What follows need not wait for that."""
+        if self._letting_go is None:
+            operation = _encoded(_NAME, self._cookie)
+            self._letting_go = self._ioctx.aio_execute(self._header, "lock", "unlock", operation)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         # Whatever it fails with, the lease ends by itself.
         with phase("unlock"), suppress(rados.Error):
-            ioctx.unlock(header, _NAME, cookie)
+            self.let_go()
+            if self._letting_go is not None:
+                self._letting_go.wait_for_complete()
+
+    def _take(self) -> None:
+        deadline = time.monotonic() + LEASE_SECONDS + 1
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                self._ioctx.lock_exclusive(
+                    self._header, _NAME, self._cookie, "a change by rbd-connect", LEASE_SECONDS, 0
+                )
+            except rados.ObjectBusy:
+                if time.monotonic() > deadline:
+                    raise TryLaterError(
+                        Code.UNAVAILABLE, "IMAGE_LOCKED", "Another server is at a change of the image.", seconds=5
+                    ) from None
+            else:
+                return
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
 
-def _take(ioctx: rados.Ioctx, header: str, cookie: str) -> None:
-    deadline = time.monotonic() + LEASE_SECONDS + 1
-    pause = _FIRST_PAUSE_SECONDS
-    while True:
-        try:
-            ioctx.lock_exclusive(header, _NAME, cookie, "a change by rbd-connect", LEASE_SECONDS, 0)
-        except rados.ObjectBusy:
-            if time.monotonic() > deadline:
-                raise TryLaterError(
-                    Code.UNAVAILABLE, "IMAGE_LOCKED", "Another server is at a change of the image.", seconds=5
-                ) from None
-        else:
-            return
-        time.sleep(pause)
-        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+def _encoded(name: str, cookie: str) -> bytes:
+    """Encode cls_lock_unlock_op (src/cls/lock/cls_lock_ops.h), for the binding cannot unlock without waiting."""
+    content = b"".join(struct.pack("<I", len(text)) + text.encode() for text in (name, cookie))
+    return struct.pack("<BBI", 1, 1, len(content)) + content

@@ -8,7 +8,7 @@ from connectrpc.code import Code
 
 from .errors import ServiceError
 from .image import check_writable, open_image
-from .image_lock import alone
+from .image_lock import ImageLock
 from .progress import phase
 from .spec import SnapshotSpec
 from .usage import Listed, used_bytes
@@ -46,15 +46,16 @@ def create(ioctx: rados.Ioctx, spec: SnapshotSpec, *, diff_budget: int) -> Snaps
 
     Raises SnapshotExistsError with the existing snapshot, NotFoundError, ServiceError; and what the bindings raise.
     """
-    with open_image(ioctx, spec) as image:
+    with open_image(ioctx, spec) as image, ImageLock(ioctx, image, spec.image) as lock:
         try:
-            with alone(ioctx, image, spec.image), phase("create"):
+            with phase("create"):
                 image.create_snap(spec.snapshot)
         except rbd.ImageExists as error:
             raise SnapshotExistsError(_describe(ioctx, image, spec.snapshot, diff_budget)) from error
         except rbd.ReadOnlyImage:
             check_writable(image)
             raise  # the exclusive lock cannot be had
+        lock.let_go()
         return _describe(ioctx, image, spec.snapshot, diff_budget)
 
 

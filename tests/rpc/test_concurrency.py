@@ -61,6 +61,17 @@ def test_of_those_who_race_for_a_name_one_wins(
     assert len(tools.snapshots(f"rbd/{image}")) == ROUNDS
 
 
+def test_nothing_is_locked_after_a_call(server: Server, tools: Tools, new_image: NewImage) -> None:
+    """Whether it succeeded or not."""
+    image = new_image()
+    header = f"rbd_header.{tools.rbd_json('info', f'rbd/{image}')['id']}"
+    for code in (None, "already_exists"):
+        assert create(server, request("rbd", image, "first")).code == code
+        with tools.ioctx() as ioctx:
+            ioctx.lock_exclusive(header, "rbd-connect", code or "", "", 60, 0)
+            ioctx.unlock(header, "rbd-connect", code or "")
+
+
 def test_a_server_that_died_at_a_change_keeps_others_out_for_no_longer_than_its_lease(
     server: Server, tools: Tools, new_image: NewImage
 ) -> None:

@@ -1,54 +1,79 @@
-"""The only door to threads: calls that block run on threads, so many at a time in each scope, each image's in turn.
+"""The only door to Ceph: so many calls at a time in each scope, each image's in turn, all in the scope's worker.
 
 So a sick cluster fills only its own scope, and a slow image only its own lane.
 """
 
 import asyncio
 import logging
-import math
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-import anyio.to_thread
-from anyio import CapacityLimiter
-
-from .errors import ServiceError
+from .ceph.cluster import Cluster, ClusterConfig
+from .errors import NotFoundError, ServiceError
 from .progress import Progress, current
-from .settings import CallSettings
+from .settings import CallSettings, Settings
 from .turns import Turns
+from .workers.worker import Worker
 
 __all__ = ["Calls"]
 
 _T = TypeVar("_T")
+_P = ParamSpec("_P")
 _log = logging.getLogger(__name__)
 
 
-class Calls:
-    """Blocking calls of an asyncio program. Threads are made as they are needed, and used again."""
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    turns: Turns
+    worker: Worker
 
-    def __init__(self, settings: CallSettings) -> None:
-        self._settings = settings
-        self._turns: dict[str, Turns] = {}
-        # The turns are the limit.
-        self._limiter = CapacityLimiter(math.inf)
+
+class Calls:
+    """Calls into Ceph. For one event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._scopes: Mapping[str, _Scope] = {
+            config.scope: _Scope(_turns(settings.calls), Worker(config, settings.calls.at_once))
+            for config in _configs(settings)
+        }
         self._running: set[asyncio.Task[Any]] = set()
 
-    async def run(self, scope: str, function: Callable[..., _T], *args: object, image: Hashable | None = None) -> _T:
-        """Run a blocking function when its turn has come: that of its scope, and that of ``image`` if it changes one.
+    @property
+    def scopes(self) -> Mapping[str, object]:
+        """The scopes by their names."""
+        return self._scopes
 
-        Cancelled while it waits, it never runs, and its place is given up. Later, it runs on by itself, and the log
-        says how it ended.
+    async def start(self) -> None:
+        """Start the workers. They connect when they have something to do."""
+        await asyncio.gather(*(scope.worker.start() for scope in self._scopes.values()))
 
-        Raises TryLaterError where too many wait already, and what the function raises.
+    async def run(
+        self,
+        scope: str,
+        image: Hashable | None,
+        function: Callable[Concatenate[Cluster, _P], _T],
+        /,
+        *args: _P.args,
+        **kwargs: _P.kwargs,
+    ) -> _T:
+        """Call a module's function in the scope's worker when its turn has come: that of the scope, and of the image.
+
+        ``image`` is None for what changes none. Cancelled while it waits, the call is never made, and its place is
+        given up. Later, it runs on by itself, and the log says how it ended.
+
+        Raises NotFoundError for the scope, TryLaterError where too many wait already, and what the function raises.
         """
-        turns = self._turns_of(scope)
-        await turns.take(image)
+        of_scope = self._scopes.get(scope)
+        if of_scope is None:
+            raise NotFoundError("scope", scope, "on this server")
+        await of_scope.turns.take(image)
         progress = current()
         if progress is not None:
             progress.begun = True
-        task = asyncio.create_task(self._run(turns, image, partial(function, *args)))
+        task = asyncio.create_task(_run(of_scope, image, function, *args, **kwargs))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         try:
@@ -64,21 +89,33 @@ class Calls:
         _, unfinished = await asyncio.wait(self._running, timeout=max(0.0, seconds))
         return len(unfinished)
 
-    def _turns_of(self, scope: str) -> Turns:
-        turns = self._turns.get(scope)
-        if turns is None:
-            turns = self._turns[scope] = Turns(
-                at_once=self._settings.at_once,
-                waiting=self._settings.waiting,
-                waiting_per_image=self._settings.waiting_per_image,
-            )
-        return turns
+    async def stop(self) -> None:
+        """End the workers, and with them the connections to Ceph. No call may be under way."""
+        await asyncio.gather(*(scope.worker.stop() for scope in self._scopes.values()))
 
-    async def _run(self, turns: Turns, image: Hashable | None, function: Callable[[], _T]) -> _T:
-        try:
-            return await anyio.to_thread.run_sync(function, limiter=self._limiter)
-        finally:
-            turns.give_back(image)
+
+async def _run(
+    scope: _Scope,
+    image: Hashable | None,
+    function: Callable[Concatenate[Cluster, _P], _T],
+    *args: _P.args,
+    **kwargs: _P.kwargs,
+) -> _T:
+    try:
+        return await scope.worker.run(function, *args, **kwargs)
+    finally:
+        scope.turns.give_back(image)
+
+
+def _configs(settings: Settings) -> list[ClusterConfig]:
+    return [
+        ClusterConfig(scope=name, **scope.model_dump(), **settings.ceph.model_dump())
+        for name, scope in settings.scopes.items()
+    ]
+
+
+def _turns(settings: CallSettings) -> Turns:
+    return Turns(at_once=settings.at_once, waiting=settings.waiting, waiting_per_image=settings.waiting_per_image)
 
 
 def _log_end(progress: Progress | None, gone: float, task: "asyncio.Task[Any]") -> None:

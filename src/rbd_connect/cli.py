@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from .configuration import Setting, load, read_file
 from .errors import StartError
+from .log import configure
 from .options import given, scope_option, setting_options
 
 __all__ = ["main"]
@@ -27,7 +28,7 @@ _BINDINGS = (
 @click.version_option(package_name="rbd-connect")
 def main() -> None:
     """Create Ceph RBD snapshots through a typed API, over Connect, gRPC-Web and gRPC."""
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    configure()
     # Its warnings are of what clients send, for which there are lines of our own.
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
     logging.getLogger("grpc._cython.cygrpc").addFilter(_without_traceback_of_bad_headers)

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, ResourceInfo, RetryInfo
 
+from .ceph.snapshot import SnapshotExistsError
 from .errors import CephError, InvalidRequestError, NotFoundError, ServiceError, TryLaterError
 from .messages import snapshot_message
-from .snapshot import SnapshotExistsError
 
 __all__ = ["DOMAIN", "error_details"]
 

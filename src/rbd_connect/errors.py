@@ -47,6 +47,16 @@ class ServiceError(Exception):
         self.reason = reason
         self.message = message
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Let it be pickled whatever its constructor takes: it comes from another process."""
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[ServiceError], args: tuple[object, ...], state: dict[str, object]) -> ServiceError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Violation:

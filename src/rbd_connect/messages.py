@@ -2,7 +2,7 @@
 
 from otterscale.storage.v1.storage_pb2 import Image
 
-from .snapshot import Snapshot
+from .ceph.snapshot import Snapshot
 
 __all__ = ["snapshot_message"]
 

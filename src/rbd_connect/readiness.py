@@ -2,11 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
 from enum import Enum
 
 from .calls import Calls
-from .cluster import Cluster
+from .ceph import operations
 from .errors import ServiceError
 
 __all__ = ["Readiness", "State"]
@@ -26,8 +25,8 @@ class State(Enum):
 class Readiness:
     """Probes of the scopes, one at a time each. For one event loop."""
 
-    def __init__(self, clusters: Mapping[str, Cluster], calls: Calls) -> None:
-        self._probes = {scope: _Probe(cluster, calls) for scope, cluster in clusters.items()}
+    def __init__(self, calls: Calls) -> None:
+        self._probes = {scope: _Probe(scope, calls) for scope in calls.scopes}
 
     async def states(self) -> dict[str, State]:
         """Say what is known of each scope. It takes half a second at the most, however long the clusters take."""
@@ -39,8 +38,8 @@ class Readiness:
 class _Probe:
     """The last probe of a scope: connecting, if need be, and one question to its monitor."""
 
-    def __init__(self, cluster: Cluster, calls: Calls) -> None:
-        self._cluster = cluster
+    def __init__(self, scope: str, calls: Calls) -> None:
+        self._scope = scope
         self._calls = calls
         self._task: asyncio.Task[None] | None = None
         self._ended = float("-inf")
@@ -59,7 +58,7 @@ class _Probe:
 
     async def _run(self) -> None:
         try:
-            await self._calls.run(self._cluster.scope, self._cluster.probe)
+            await self._calls.run(self._scope, None, operations.probe)
             self._last = State.CONNECTED
         except ServiceError:
             self._last = State.NOT_CONNECTED

@@ -1,19 +1,15 @@
-"""StorageService: message -> core call -> message.
+"""StorageService: message -> a call in the scope's worker -> message.
 
-No transport; and of Ceph only what ``cluster`` and ``snapshot`` offer.
+No transport; and of Ceph only what ``operations`` offers.
 """
-
-from collections.abc import Mapping
 
 from otterscale.storage.v1.storage_pb2 import CreateImageSnapshotRequest, Image
 
-from . import snapshot
 from .calls import Calls
-from .cluster import Cluster
-from .errors import NotFoundError
+from .ceph import operations
 from .messages import snapshot_message
 from .settings import UsageSettings
-from .spec import SnapshotSpec, parse_snapshot
+from .spec import parse_snapshot
 
 __all__ = ["StorageService"]
 
@@ -21,8 +17,7 @@ __all__ = ["StorageService"]
 class StorageService:
     """otterscale.storage.v1.StorageService, whatever carries it. Its methods raise ServiceError."""
 
-    def __init__(self, clusters: Mapping[str, Cluster], calls: Calls, usage: UsageSettings) -> None:
-        self._clusters = clusters
+    def __init__(self, calls: Calls, usage: UsageSettings) -> None:
         self._calls = calls
         self._usage = usage
 
@@ -33,15 +28,7 @@ class StorageService:
             image_name=request.image_name,
             snapshot_name=request.snapshot_name,
         )
-        cluster = self._cluster(spec.scope)
-        return snapshot_message(await self._calls.run(spec.scope, self._create, cluster, spec, image=spec.lane))
-
-    def _create(self, cluster: Cluster, spec: SnapshotSpec) -> snapshot.Snapshot:
-        with cluster.pool_with_room(spec.pool, spec.namespace) as ioctx:
-            return snapshot.create(ioctx, spec, diff_budget=self._usage.diff_budget)
-
-    def _cluster(self, scope: str) -> Cluster:
-        try:
-            return self._clusters[scope]
-        except KeyError:
-            raise NotFoundError("scope", scope, "on this server") from None
+        snapshot = await self._calls.run(
+            spec.scope, spec.lane, operations.create_snapshot, spec, self._usage.diff_budget
+        )
+        return snapshot_message(snapshot)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbd_connect.object_map import MalformedObjectMapError, ObjectMap, encoded_size, object_name, used_bytes
+from rbd_connect.ceph.object_map import MalformedObjectMapError, ObjectMap, encoded_size, object_name, used_bytes
 
 ABSENT, CHANGED, PENDING, UNCHANGED = range(4)
 

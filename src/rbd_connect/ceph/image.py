@@ -9,9 +9,9 @@ import rados
 import rbd
 from connectrpc.code import Code
 
-from .errors import NotFoundError, ServiceError
-from .progress import phase
-from .spec import ImageSpec
+from ..errors import NotFoundError, ServiceError
+from ..progress import phase
+from ..spec import ImageSpec
 
 __all__ = ["check_writable", "open_image"]
 

@@ -9,7 +9,7 @@ import rados
 import rbd
 from connectrpc.code import Code
 
-from rbd_connect.ceph_errors import ERRNO_OF_CLASS, MEANINGS, ceph_errors, conf_errors, connect_errors
+from rbd_connect.ceph.errnos import ERRNO_OF_CLASS, MEANINGS, ceph_errors, conf_errors, connect_errors
 from rbd_connect.errors import CephError, ServiceError
 
 # What the bindings raise of their own accord where our code is wrong, and not Ceph: these must reach the log.

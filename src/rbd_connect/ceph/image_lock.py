@@ -15,8 +15,8 @@ import rados
 import rbd
 from connectrpc.code import Code
 
-from .errors import TryLaterError
-from .progress import phase
+from ..errors import TryLaterError
+from ..progress import phase
 
 __all__ = ["LEASE_SECONDS", "ImageLock"]
 

@@ -11,7 +11,7 @@ import time
 import rados
 from connectrpc.code import Code
 
-from .errors import CephError
+from ..errors import CephError
 
 __all__ = ["Fullness"]
 

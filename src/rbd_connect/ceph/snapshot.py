@@ -6,11 +6,11 @@ import rados
 import rbd
 from connectrpc.code import Code
 
-from .errors import ServiceError
+from ..errors import ServiceError
+from ..progress import phase
+from ..spec import SnapshotSpec
 from .image import check_writable, open_image
 from .image_lock import ImageLock
-from .progress import phase
-from .spec import SnapshotSpec
 from .usage import Listed, used_bytes
 
 __all__ = ["Snapshot", "SnapshotExistsError", "create"]

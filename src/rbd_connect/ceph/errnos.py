@@ -10,7 +10,7 @@ import rados
 import rbd
 from connectrpc.code import Code
 
-from .errors import CephError
+from ..errors import CephError
 
 __all__ = ["ERRNO_OF_CLASS", "MEANINGS", "Meaning", "ceph_errors", "conf_errors", "connect_errors", "errno_of"]
 

@@ -3,24 +3,36 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
 import rados
 
-from .ceph_errors import ceph_errors, conf_errors, connect_errors
-from .errors import NotFoundError
+from ..errors import NotFoundError
+from .errnos import ceph_errors, conf_errors, connect_errors
 from .fullness import Fullness
-from .settings import CephSettings, ScopeSettings
 
-__all__ = ["Cluster"]
+__all__ = ["Cluster", "ClusterConfig"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterConfig:
+    """Where a scope's cluster is, as whom to connect, and how long librados may take for what, in seconds."""
+
+    scope: str
+    conf: Path
+    client: str
+    keyring: Path | None
+    connect_timeout: int
+    mon_timeout: int
+    osd_timeout: int
 
 
 class Cluster:
     """A Ceph cluster under the name of its scope. Its calls block; they may come from any thread."""
 
-    def __init__(self, scope: str, settings: ScopeSettings, ceph: CephSettings) -> None:
-        self.scope = scope
-        self._settings = settings
-        self._ceph = ceph
+    def __init__(self, config: ClusterConfig) -> None:
+        self._config = config
         self._lock = threading.Lock()
         self._connection: rados.Rados | None = None
         self._fullness = Fullness()
@@ -38,7 +50,7 @@ class Cluster:
             try:
                 ioctx = connection.open_ioctx(name)
             except rados.ObjectNotFound as error:
-                raise NotFoundError("pool", name, f"in scope {self.scope!r}") from error
+                raise NotFoundError("pool", name, f"in scope {self._config.scope!r}") from error
             with ioctx:
                 ioctx.set_namespace(namespace)
                 yield ioctx
@@ -77,9 +89,9 @@ class Cluster:
         # What $cluster stands for in a keyring's path is the name of the conf file, as with `ceph --cluster NAME`.
         with conf_errors():
             connection = rados.Rados(
-                conffile=str(self._settings.conf),
-                name=self._settings.client,
-                clustername=self._settings.conf.stem,
+                conffile=str(self._config.conf),
+                name=self._config.client,
+                clustername=self._config.conf.stem,
                 conf=self._options(),
             )
         with connect_errors():
@@ -92,10 +104,10 @@ class Cluster:
 
     def _options(self) -> dict[str, str]:
         options = {
-            "client_mount_timeout": str(self._ceph.connect_timeout),
-            "rados_mon_op_timeout": str(self._ceph.mon_timeout),
-            "rados_osd_op_timeout": str(self._ceph.osd_timeout),
+            "client_mount_timeout": str(self._config.connect_timeout),
+            "rados_mon_op_timeout": str(self._config.mon_timeout),
+            "rados_osd_op_timeout": str(self._config.osd_timeout),
         }
-        if self._settings.keyring is not None:
-            options["keyring"] = str(self._settings.keyring)
+        if self._config.keyring is not None:
+            options["keyring"] = str(self._config.keyring)
         return options

@@ -1,0 +1,1 @@
+"""librados and librbd: what a worker process does. Everything here blocks."""

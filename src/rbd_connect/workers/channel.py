@@ -1,0 +1,69 @@
+"""What a worker and its server say to each other: pickles on a socket that only they have, each behind its length."""
+
+import pickle
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ..ceph.cluster import ClusterConfig
+
+__all__ = ["Call", "Decoder", "Hello", "Outcome", "encode"]
+
+_LENGTH = struct.Struct(">I")
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """What a worker is told first: its cluster, and how many calls there will be at a time."""
+
+    config: ClusterConfig
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call to make: a function of a module, called with the cluster and what follows."""
+
+    number: int
+    request_id: str
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a call ended, and the seconds that its phases took.
+
+    ``error`` is what it raised, if that is for its caller; ``crash`` is the traceback of anything else.
+    """
+
+    number: int
+    phases: dict[str, float]
+    result: Any = None
+    error: Exception | None = None
+    crash: str | None = None
+
+
+def encode(message: object) -> bytes:
+    content = pickle.dumps(message)
+    return _LENGTH.pack(len(content)) + content
+
+
+class Decoder:
+    """Messages out of bytes as they come."""
+
+    def __init__(self) -> None:
+        self._received = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Any]:
+        """Give the messages that are complete with these bytes."""
+        self._received += data
+        while len(self._received) >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(self._received)
+            end = _LENGTH.size + length
+            if len(self._received) < end:
+                return
+            content = bytes(self._received[_LENGTH.size : end])
+            del self._received[:end]
+            yield pickle.loads(content)  # noqa: S301 - nobody else has the socket

@@ -1,0 +1,93 @@
+"""A worker process: ``python -m rbd_connect.workers.process DESCRIPTOR SCOPE``, started by its server alone.
+
+It ends when the server closes the socket, or ends itself, however that happens.
+"""
+
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from ..ceph.cluster import Cluster, ClusterConfig
+from ..errors import ServiceError
+from ..log import configure
+from ..progress import followed
+from .channel import Call, Decoder, Outcome, encode
+from .threads import PERIOD_SECONDS, Threads
+
+__all__ = ["main"]
+
+_RECEIVE_BYTES = 1 << 16
+
+
+def main() -> None:
+    # A terminal and a service manager signal the server too, and it knows when a worker is to end.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    configure()
+    with socket.socket(fileno=int(sys.argv[1])) as channel:
+        messages = _messages(channel)
+        hello = next(messages, None)
+        if hello is not None:
+            _serve(messages, _Worker(channel, hello.config, hello.threads))
+
+
+def _messages(channel: socket.socket) -> Iterator[Any]:
+    """Give what the server says until it has gone; and None where it has said nothing for a while."""
+    decoder = Decoder()
+    poll = select.poll()
+    poll.register(channel, select.POLLIN)
+    while True:
+        if not poll.poll(PERIOD_SECONDS * 1000):
+            yield None
+            continue
+        data = channel.recv(_RECEIVE_BYTES)
+        if not data:
+            return
+        yield from decoder.feed(data)
+
+
+def _serve(messages: Iterator[Call | None], worker: "_Worker") -> None:
+    for call in messages:
+        if call is not None:
+            worker.start(call)
+        worker.threads.review()
+    if worker.threads.running:
+        os._exit(1)
+    worker.cluster.close()
+
+
+class _Worker:
+    """Makes calls, each on a thread."""
+
+    def __init__(self, channel: socket.socket, config: ClusterConfig, threads: int) -> None:
+        self.cluster = Cluster(config)
+        self.threads = Threads(threads)
+        self._channel = channel
+        self._sending = threading.Lock()
+
+    def start(self, call: Call) -> None:
+        """Begin a call. Its outcome is sent when it has ended."""
+        self.threads.start(partial(self._make, call))
+
+    def _make(self, call: Call) -> None:
+        with followed(call.request_id) as progress:
+            outcome = partial(Outcome, call.number, progress.phases)
+            try:
+                message = encode(outcome(result=call.function(self.cluster, *call.arguments)))
+            except ServiceError as error:
+                message = encode(outcome(error=error))
+            except Exception:  # noqa: BLE001 - the server logs it
+                message = encode(outcome(crash=traceback.format_exc()))
+        with self._sending:
+            self._channel.sendall(message)
+
+
+if __name__ == "__main__":
+    main()

@@ -13,7 +13,7 @@ DEBIAN_BENCH := nghttp2-client
 GENERATED := src/otterscale
 JAVASCRIPT := tests/javascript
 
-.PHONY: help dev test bench bench-many bench-transports lint check-generated generate lock debian debian-test debian-bench clean
+.PHONY: help dev test bench bench-transports lint check-generated generate lock debian debian-test debian-bench clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -24,14 +24,11 @@ dev: .venv/installed ## Boot a throwaway Ceph, serve it, print calls to paste (A
 test: .venv/installed $(JAVASCRIPT)/gen/page.js | debian-test ## Run every test (ARGS="-k name")
 	@$(BIN)/python -m pytest $(ARGS)
 
-bench: .venv/installed ## Measure one call beside the bare binding; never fails a build
-	@$(BIN)/python tests/bench/one_call.py $(ARGS)
-
-bench-many: .venv/installed ## Measure creates a second with many callers, beside the bare binding (ARGS="--rounds 5")
-	@$(BIN)/python tests/bench/many_calls.py $(ARGS)
+bench: .venv/installed ## Measure the server beside the bare bindings; never fails a build (ARGS="--rows 1,3 --rounds 2")
+	@PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
 
 bench-transports: .venv/installed debian-bench ## Measure calls a second over each transport (ARGS="--rounds 9")
-	@$(BIN)/python tests/bench/transports.py $(ARGS)
+	@PYTHONPATH=tests $(BIN)/python -m bench.transports $(ARGS)
 
 lint: .venv/installed ## Linters and the type checker
 	$(BIN)/ruff check

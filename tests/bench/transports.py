@@ -20,9 +20,6 @@ import click
 from google.protobuf import json_format
 
 from otterscale.storage.v1.storage_pb2 import CreateImageSnapshotRequest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from support.clients import CLIENTS, request
 from support.server import PROCEDURE, Server, run_server
 

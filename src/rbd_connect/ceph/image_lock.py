@@ -29,27 +29,31 @@ _LONGEST_PAUSE_SECONDS = 0.05
 
 
 class ImageLock:
-    """The lock (``rados_lock_exclusive``) on an image, held from entering it until it is let go.
+    """The lock (``rados_lock_exclusive``) on an image. At the end it has been let go, if it was taken."""
 
-    Entering raises TryLaterError where others have it for longer than a lease, and what the bindings raise.
-    """
-
-    def __init__(self, ioctx: rados.Ioctx, image: rbd.Image, name: str) -> None:
+    def __init__(self, ioctx: rados.Ioctx) -> None:
         self._ioctx = ioctx
-        self._header = f"{name}.rbd" if image.old_format() else f"rbd_header.{image.id()}"
         self._cookie = uuid4().hex
+        self._header: str | None = None
         self._letting_go: rados.Completion | None = None
 
-    def __enter__(self) -> Self:
+    def take(self, image: rbd.Image, name: str) -> None:
+        """Wait for the lock on an image.
+
+        Raises TryLaterError where others have it for longer than a lease, and what the bindings raise.
+        """
+        self._header = f"{name}.rbd" if image.old_format() else f"rbd_header.{image.id()}"
         with phase("lock"):
-            self._take()
-        return self
+            self._wait_for(self._header)
 
     def let_go(self) -> None:
         """Begin to let it go. What follows need not wait for that."""
-        if self._letting_go is None:
+        if self._header is not None and self._letting_go is None:
             operation = _encoded(_NAME, self._cookie)
             self._letting_go = self._ioctx.aio_execute(self._header, "lock", "unlock", operation)
+
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
@@ -60,14 +64,12 @@ class ImageLock:
             if self._letting_go is not None:
                 self._letting_go.wait_for_complete()
 
-    def _take(self) -> None:
+    def _wait_for(self, header: str) -> None:
         deadline = time.monotonic() + LEASE_SECONDS + 1
         pause = _FIRST_PAUSE_SECONDS
         while True:
             try:
-                self._ioctx.lock_exclusive(
-                    self._header, _NAME, self._cookie, "a change by rbd-connect", LEASE_SECONDS, 0
-                )
+                self._ioctx.lock_exclusive(header, _NAME, self._cookie, "a change by rbd-connect", LEASE_SECONDS, 0)
             except rados.ObjectBusy:
                 if time.monotonic() > deadline:
                     raise TryLaterError(

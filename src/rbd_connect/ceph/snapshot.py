@@ -46,22 +46,34 @@ def create(ioctx: rados.Ioctx, spec: SnapshotSpec, *, diff_budget: int) -> Snaps
 
     Raises SnapshotExistsError with the existing snapshot, NotFoundError, ServiceError; and what the bindings raise.
     """
-    with open_image(ioctx, spec) as image, ImageLock(ioctx, image, spec.image) as lock:
-        try:
-            with phase("create"):
-                image.create_snap(spec.snapshot)
-        except rbd.ImageExists as error:
-            raise SnapshotExistsError(_describe(ioctx, image, spec.snapshot, diff_budget)) from error
-        except rbd.ReadOnlyImage:
-            check_writable(image)
-            raise  # the exclusive lock cannot be had
+    with ImageLock(ioctx) as lock, open_image(ioctx, spec) as image:
+        lock.take(image, spec.image)
+        existed = _create(image, spec.snapshot)
+        with phase("refresh"):
+            listing = _list(image)
         lock.let_go()
-        return _describe(ioctx, image, spec.snapshot, diff_budget)
+        snapshot = _describe(ioctx, image, listing, spec.snapshot, diff_budget)
+    if existed is not None:
+        raise SnapshotExistsError(snapshot) from existed
+    return snapshot
 
 
-def _describe(ioctx: rados.Ioctx, image: rbd.Image, name: str, diff_budget: int) -> Snapshot:
-    with phase("refresh"):
-        listing = _list(image)
+def _create(image: rbd.Image, name: str) -> rbd.ImageExists | None:
+    """Create a snapshot; give the error where there is one of that name."""
+    try:
+        with phase("create"):
+            image.create_snap(name)
+    except rbd.ImageExists as error:
+        return error
+    except rbd.ReadOnlyImage:
+        check_writable(image)
+        raise  # the exclusive lock cannot be had
+    return None
+
+
+def _describe(
+    ioctx: rados.Ioctx, image: rbd.Image, listing: list[Listed] | None, name: str, diff_budget: int
+) -> Snapshot:
     if listing is None:
         return _describe_unlisted(image, name)
     snapshot = next((listed for listed in listing if listed.user and listed.name == name), None)

@@ -1,6 +1,7 @@
 """The server: both listeners on one event loop; start, serve, drain, and close Ceph last."""
 
 import asyncio
+import gc
 import logging
 import os
 import resource
@@ -110,6 +111,13 @@ def bind(address: Address) -> socket.socket:
     return listener
 
 
+def _collect_garbage_less() -> None:
+    """Leave out what was made at the start, and collect all less often: it takes 70 ms with 256 calls in flight."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
+
+
 class _Server(uvicorn.Server):
     """uvicorn's server, with gRPC's beside it: both are ready before it says so, and both drain at the same time.
 
@@ -124,6 +132,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        _collect_garbage_less()
         self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -4,7 +4,7 @@ import os
 
 import click
 
-from . import alone, busy_image, deadlines, many, overload, race, sick_scope
+from . import alone, busy_image, deadlines, many, overload, race, sick_scope, usage
 from .table import HEAD
 from .workbench import clusters
 
@@ -14,6 +14,7 @@ _ROWS = {
     3: busy_image.measure,
     4: sick_scope.measure,
     5: overload.measure,
+    6: usage.measure,
     7: deadlines.measure,
     8: race.measure,
 }

@@ -1,10 +1,9 @@
 """The same work as the server's, by the bare bindings."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import rados
@@ -14,7 +13,7 @@ from rbd_connect.ceph import object_map
 
 from .workbench import POOL
 
-__all__ = ["create", "create_many"]
+__all__ = ["create", "create_many", "seconds_for"]
 
 
 def create(connection: rados.Rados, name: str, snapshot: str = "s") -> dict[str, float]:
@@ -44,11 +43,21 @@ def create(connection: rados.Rados, name: str, snapshot: str = "s") -> dict[str,
     return times
 
 
-def create_many(connection: rados.Rados, names: list[str]) -> float:
-    """Create a snapshot of each image, on as many threads. Give the seconds it took."""
-    with ThreadPoolExecutor(len(names)) as pool:
+def create_many(connection: rados.Rados, images: list[str], snapshots: Sequence[str]) -> float:
+    """Create snapshots of each image one after the other, on as many threads. Give the seconds it took."""
+
+    def create_all(image: str) -> None:
+        for snapshot in snapshots:
+            create(connection, image, snapshot)
+
+    return seconds_for(create_all, images)
+
+
+def seconds_for(function: Callable[[str], object], images: list[str]) -> float:
+    """Time a function that is called with each image on a thread of its own, all at once."""
+    with ThreadPoolExecutor(len(images)) as pool:
         started = time.perf_counter()
-        list(pool.map(partial(create, connection), names))
+        list(pool.map(function, images))
         return time.perf_counter() - started
 
 

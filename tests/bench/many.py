@@ -1,16 +1,15 @@
-"""Row 2: creates a second, on as many images as there are callers."""
+"""Row 2: creates a second, on as many images as there are callers; each caller creates a few, one after the other."""
 
 import asyncio
 import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 from support.server import Server
 
 from . import bare
-from .callers import TRANSPORTS, Callers, request
+from .callers import TRANSPORTS, Caller, Callers, request
 from .progress import shown
 from .table import Line, median
 from .workbench import POOL, SCOPE, Bench, Site
@@ -18,6 +17,7 @@ from .workbench import POOL, SCOPE, Bench, Site
 __all__ = ["measure"]
 
 _CALLERS = (1, 16, 64, 128, 256)
+_SNAPSHOTS = ("a", "b", "c", "d")
 _MOST_PROCESSES = 64
 _TARGETS = {256: "at least 0.90"}
 
@@ -33,10 +33,11 @@ def measure(bench: Bench, rounds: int) -> Iterator[Line]:
 def _with(callers: int, site: Site, server: Server, rounds: int) -> Iterator[Line]:
     """Measure the ways one after the other in each round."""
     rates = defaultdict(list)
+    calls = callers * len(_SNAPSHOTS)
     for _ in shown(range(rounds), f"row 2, paxos {site.interval:g} s, {callers} callers"):
-        rates["bare"].append(callers / bare.create_many(site.connection, site.new_images(callers)))
+        rates["bare"].append(calls / bare.create_many(site.connection, site.new_images(callers), _SNAPSHOTS))
         for name, transport in TRANSPORTS.items():
-            rates[name].append(callers / asyncio.run(_by_server(transport, server, site.new_images(callers))))
+            rates[name].append(calls / asyncio.run(_by_server(transport, server, site.new_images(callers))))
         if callers <= _MOST_PROCESSES:
             rates["`rbd`"].append(callers / _by_rbd(site, site.new_images(callers)))
     for name in (*TRANSPORTS, "`rbd`"):
@@ -49,18 +50,17 @@ def _with(callers: int, site: Site, server: Server, rounds: int) -> Iterator[Lin
 async def _by_server(transport: Callers, server: Server, images: list[str]) -> float:
     async with transport(server, len(images)) as callers:
         started = time.perf_counter()
-        answers = await asyncio.gather(
-            *(call(request(image), None) for call, image in zip(callers, images, strict=True))
-        )
-        taken = time.perf_counter() - started
-    assert {answer.code for answer in answers} == {None}, answers
-    return taken
+        await asyncio.gather(*(_create_all(call, image) for call, image in zip(callers, images, strict=True)))
+        return time.perf_counter() - started
+
+
+async def _create_all(call: Caller, image: str) -> None:
+    for snapshot in _SNAPSHOTS:
+        answer = await call(request(image, snapshot), None)
+        assert answer.code is None, answer
 
 
 def _by_rbd(site: Site, images: list[str]) -> float:
-    """Run as many `rbd` commands at once."""
+    """Run as many `rbd` commands at once, once each."""
     common = ("rbd", "--conf", str(site.cluster.conf), "--no-progress", "snap", "create")
-    with ThreadPoolExecutor(len(images)) as pool:
-        started = time.perf_counter()
-        list(pool.map(lambda image: subprocess.run([*common, f"{POOL}/{image}@s"], check=True), images))
-        return time.perf_counter() - started
+    return bare.seconds_for(lambda image: subprocess.run([*common, f"{POOL}/{image}@s"], check=True), images)

@@ -68,6 +68,12 @@ def run_server(
         process.communicate()
 
 
+def workers_of(server: Server) -> list[int]:
+    """The process ids of a server's workers."""
+    children = Path("/proc", str(server.process.pid), "task", str(server.process.pid), "children").read_text()
+    return [int(child) for child in children.split()]
+
+
 @contextmanager
 def held_up(server: Server, cluster: DevCluster) -> Iterator[None]:
     """Keep what a server does from ending: creates wait for the monitor, which is frozen.

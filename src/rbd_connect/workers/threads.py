@@ -5,16 +5,15 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-__all__ = ["PERIOD_SECONDS", "Threads"]
-
-PERIOD_SECONDS = 10.0
+__all__ = ["Threads"]
 
 
 class Threads:
-    """At most ``most`` threads, which nobody waits for."""
+    """At most ``most`` threads, which nobody waits for. Whether all are needed is looked at each ``period`` seconds."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, period: float) -> None:
         self._most = most
+        self._period = period
         self._lock = threading.Lock()
         self._executor: ThreadPoolExecutor | None = None
         self._running = 0
@@ -39,7 +38,7 @@ class Threads:
 
     def review(self) -> None:
         """Call this at least each period. Lets threads go where less than half were needed; each ends when idle."""
-        if time.monotonic() - self._period_began < PERIOD_SECONDS:
+        if time.monotonic() - self._period_began < self._period:
             return
         with self._lock:
             too_many = 2 * self._needed < self._made

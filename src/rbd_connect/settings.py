@@ -149,7 +149,7 @@ class CallSettings(_Section):
 
 class UsageSettings(_Section):
     diff_budget: NonNegativeInt = Field(
-        16_000,
+        4_096,
         description="Without a valid object map: compute used bytes for at most so many objects, else leave unset.",
     )
 

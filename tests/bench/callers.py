@@ -104,8 +104,11 @@ class _Connection(asyncio.Protocol):
         head, end, body = self._received.partition(b"\r\n\r\n")
         lines = head.lower().split(b"\r\n")
         if end and len(body) == next(int(line[15:]) for line in lines if line.startswith(b"content-length:")):
-            if not self._answered.done():  # who called may have gone
-                self._answered.set_result((int(lines[0].split()[1]), body))
+            self._answer(int(lines[0].split()[1]), body)
+
+    def _answer(self, status: int, body: bytes) -> None:
+        if not self._answered.done():  # who called may have gone
+            self._answered.set_result((status, body))
 
     def connection_lost(self, _error: Exception | None) -> None:
         if hasattr(self, "_answered") and not self._answered.done():

@@ -8,14 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import rados
-import rbd
 
 from conftest import NewImage
 from rbd_connect.devcluster import DevCluster
 from support.clients import CLIENTS, Outcome, create, request
 from support.server import Server, held_up, run_server
-from support.tools import Tools, wait_until, write_scope
+from support.tools import Tools, is_open, wait_until, write_scope
 from support.wire import TRANSPORTS, let_down, send, valid
 
 ROUNDS = 10
@@ -92,13 +90,6 @@ def busy(
         futures = [pool.submit(create, server, request("rbd", image, f"busy-{number}")) for number in range(calls)]
         wait_until(lambda: is_open(ioctx, image))
         yield futures
-
-
-def is_open(ioctx: rados.Ioctx, image: str) -> bool:
-    """Say whether a server has the image open."""
-    with rbd.Image(ioctx, image, read_only=True) as opened:
-        watchers = list(opened.watchers_list())
-    return bool(watchers)
 
 
 def lines_of(server: Server, image: str) -> list[str]:

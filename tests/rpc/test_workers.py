@@ -13,8 +13,8 @@ from conftest import NewImage
 from rbd_connect.devcluster import DevCluster
 from support.clients import create, request
 from support.server import Server, held_up, run_server, workers_of
-from support.tools import Tools, wait_until, write_scope
-from support.wire import TRANSPORTS, send, valid
+from support.tools import Tools, is_open, wait_until, write_scope
+from support.wire import TRANSPORTS, Answer, send, valid
 
 
 @pytest.fixture
@@ -43,19 +43,30 @@ def is_there(process: int) -> bool:
 def test_a_call_whose_worker_dies_is_told_that_its_outcome_is_unknown(
     cluster: DevCluster, two_scopes: Server, tools: Tools, new_image: NewImage, transport: str
 ) -> None:
-    image = new_image()
-    assert create(two_scopes, request("rbd", image, "before")).reply
-    during = valid(transport, "test", image, "during")
-    with ThreadPoolExecutor() as pool, held_up(two_scopes, cluster):
-        call = pool.submit(send, two_scopes, during)
-        wait_until(lambda: tools.watchers(f"rbd/{image}"))
-        os.kill(worker_of(two_scopes, "test"), signal.SIGKILL)
-        answer = call.result()
+    answer = answer_when_worker_dies(cluster, two_scopes, tools, new_image(), transport)
     assert (answer.code, answer.reason) == ("unavailable", "OUTCOME_UNKNOWN")
     assert any(detail.DESCRIPTOR.name == "RetryInfo" for detail in answer.details)
-    assert send(two_scopes, during).code in {None, "already_exists"}
-    assert tools.snapshot(f"rbd/{image}", "during")
     assert "Traceback" not in two_scopes.log.read_text()
+
+
+def answer_when_worker_dies(cluster: DevCluster, server: Server, tools: Tools, image: str, transport: str) -> Answer:
+    """Kill the worker while it creates a snapshot."""
+    assert create(server, request("rbd", image, "before")).reply
+    with ThreadPoolExecutor() as pool, tools.ioctx() as ioctx, held_up(server, cluster):
+        call = pool.submit(send, server, valid(transport, "test", image, "during"))
+        wait_until(lambda: is_open(ioctx, image))
+        os.kill(worker_of(server, "test"), signal.SIGKILL)
+        return call.result()
+
+
+def test_a_retry_settles_it_once_what_the_dead_one_held_is_free(
+    cluster: DevCluster, two_scopes: Server, tools: Tools, new_image: NewImage
+) -> None:
+    """Half a minute later: Ceph gives those time who may only be slow."""
+    image = new_image()
+    answer_when_worker_dies(cluster, two_scopes, tools, image, "grpc")
+    assert create(two_scopes, request("rbd", image, "during")).code in {None, "already_exists"}
+    assert [snapshot["name"] for snapshot in tools.snapshots(f"rbd/{image}")] == ["before", "during"]
 
 
 def test_a_worker_that_died_idle_is_missed_by_nobody(two_scopes: Server, new_image: NewImage) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import rados
+import rbd
 
 from rbd_connect.devcluster import Daemon, DevCluster
 
@@ -97,6 +98,13 @@ def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds} s in vain"
         time.sleep(0.02)
+
+
+def is_open(ioctx: rados.Ioctx, image: str) -> bool:
+    """Say whether a server has the image open; also while the monitor, which `rbd` would ask, is frozen."""
+    with rbd.Image(ioctx, image, read_only=True) as opened:
+        watchers = list(opened.watchers_list())
+    return bool(watchers)
 
 
 def write_scope(name: str, cluster: DevCluster, lines: Sequence[str] = ()) -> str:

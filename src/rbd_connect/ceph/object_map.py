@@ -1,24 +1,28 @@
 """librbd's object map: its format on disk, and what it says of a snapshot's usage.
 
-
 Arithmetic only; nothing here talks to Ceph.
 
-An object map holds two bits an object, the first object in a byte's high bits. It is kept here as one integer, so that
-counting millions of objects is a handful of operations on big integers. Format: ``cls_rbd``'s ``BitVector``
-(``src/common/bit_vector.hpp``), states: ``src/include/rbd/object_map_types.h``.
+An object map holds two bits an object, the first object in a byte's high bits. A table turns bytes of them into bytes
+with a bit for each object of a kind, and those are counted as one integer: milliseconds for millions. Format:
+``cls_rbd``'s ``BitVector`` (``src/common/bit_vector.hpp``), states: ``src/include/rbd/object_map_types.h``.
 """
 
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 
-__all__ = ["MalformedObjectMapError", "ObjectMap", "encoded_size", "object_name", "used_bytes"]
+__all__ = ["MalformedObjectMapError", "ObjectMap", "bit_of", "encoded_size", "object_name", "used_bytes"]
 
 # A u32 with the header's length; the header: version, compatible version, length of what follows, and the number of
 # objects.
 _HEADER_LENGTH = struct.Struct("<I")
 _HEADER = struct.Struct("<BBIQ")
 _OBJECTS_A_BYTE = 4
+_LOWER_BITS = 0x55
+_EXISTING = bytes((states | states >> 1) & _LOWER_BITS for states in range(256))
+_CHANGED = bytes((states ^ states >> 1) & _LOWER_BITS for states in range(256))
 
 
 class MalformedObjectMapError(ValueError):
@@ -27,10 +31,10 @@ class MalformedObjectMapError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ObjectMap:
-    """The states of ``objects`` objects, two bits each, the last object in the lowest bits of ``states``."""
+    """The states of ``objects`` objects as they are stored. The bits of the last byte that belong to none are clear."""
 
     objects: int
-    states: int
+    states: bytes
 
     @classmethod
     def decode(cls, data: bytes) -> "ObjectMap":
@@ -43,27 +47,27 @@ class ObjectMap:
         if version != 1 or header_length < _HEADER.size:
             raise MalformedObjectMapError(f"version {version} is not known")
         start = _HEADER_LENGTH.size + header_length
-        body = data[start : start + _bytes_for(objects)]
-        if len(body) != _bytes_for(objects):
-            raise MalformedObjectMapError(f"{objects} objects need {_bytes_for(objects)} bytes; there are {len(body)}")
-        padding = 2 * (_OBJECTS_A_BYTE * len(body) - objects)
-        return cls(objects, int.from_bytes(body) >> padding)
+        states = data[start : start + _bytes_for(objects)]
+        if len(states) != _bytes_for(objects):
+            raise MalformedObjectMapError(f"there are {len(states)} bytes of {_bytes_for(objects)}")
+        unused = 2 * (_OBJECTS_A_BYTE * len(states) - objects)
+        if unused:
+            states = states[:-1] + bytes([states[-1] >> unused << unused])
+        return cls(objects, states)
 
     def existing(self) -> int:
-        """Give a bit (the lower of its two) for each object that exists."""
-        return (self.states | self.states >> 1) & self._lower_bits()
+        """Give a bit (see ``bit_of``) for each object that exists."""
+        return int.from_bytes(self.states.translate(_EXISTING), "little")
 
     def changed(self) -> int:
         """Give a bit for each object that was changed since the snapshot before, of whatever kind: states 1 and 2."""
-        return (self.states ^ self.states >> 1) & self._lower_bits()
+        return int.from_bytes(self.states.translate(_CHANGED), "little")
 
-    def changed_in(self, objects: int) -> int:
-        """Give ``changed`` for a map of another number of objects."""
-        surplus = self.objects - objects
-        return self.changed() >> 2 * surplus if surplus >= 0 else self.changed() << -2 * surplus
 
-    def _lower_bits(self) -> int:
-        return int.from_bytes(b"\x55" * _bytes_for(self.objects))
+def bit_of(number: int) -> int:
+    """Say where the bit of an object is, whatever the number of objects; the lowest is 0."""
+    byte, place = divmod(number, _OBJECTS_A_BYTE)
+    return 8 * byte + 2 * (_OBJECTS_A_BYTE - 1 - place)
 
 
 def object_name(image_id: str, snapshot_id: int) -> str:
@@ -86,12 +90,12 @@ def used_bytes(current: ObjectMap, between: Iterable[ObjectMap] | None, *, size:
     if between is None:
         used = current.existing()
     else:
-        used = current.changed()
-        for other in between:
-            used |= other.changed_in(current.objects)
-        used &= current.existing()
-    bytes_beyond_the_end = current.objects * object_size - size
-    return used.bit_count() * object_size - (used & 1) * bytes_beyond_the_end
+        used = current.changed()  # they exist, all of them
+        elsewhere = [other.changed() for other in between]
+        if elsewhere:
+            used |= reduce(or_, elsewhere) & current.existing()
+    last_is_used = used >> bit_of(current.objects - 1) & 1 if current.objects else 0
+    return used.bit_count() * object_size - last_is_used * (current.objects * object_size - size)
 
 
 def _bytes_for(objects: int) -> int:

@@ -10,13 +10,15 @@ import logging
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import takewhile
 
 import rados
 import rbd
 
 from . import object_map
-from .object_map import ObjectMap
+from .object_map import ObjectMap, encoded_size
+from .reply import Reply
 
 __all__ = ["Listed", "used_bytes"]
 
@@ -66,14 +68,14 @@ def _used_bytes(
     before = next((other for other in reversed(older) if other.user), None)
     between = [other for other in older if before is None or other.id > before.id]
     object_size = image.stat()["obj_size"]
-    if _maps_can_be_trusted(ioctx, image, [*([before] if before else []), *between, snapshot]):
+    if _tells_what_changed(image):
         try:
-            return object_map.used_bytes(
-                _read_map(ioctx, image.id(), snapshot, object_size),
-                None if before is None else [_read_map(ioctx, image.id(), other, object_size) for other in between],
-                size=snapshot.size,
-                object_size=object_size,
-            )
+            maps = _Maps(ioctx, image.id(), object_size, unread=[before] if before else [], read=[*between, snapshot])
+            if maps.are_valid():
+                *others, current = maps.read()
+                return object_map.used_bytes(
+                    current, None if before is None else others, size=snapshot.size, object_size=object_size
+                )
         except (object_map.MalformedObjectMapError, rados.ObjectNotFound) as error:
             _log.warning("object map of snapshot %d of image %s cannot be used: %s", snapshot.id, image.id(), error)
     if _objects(snapshot.size, object_size) > diff_budget:
@@ -82,33 +84,49 @@ def _used_bytes(
     return _diff(image, before.name if before else None, snapshot.size)
 
 
-def _maps_can_be_trusted(ioctx: rados.Ioctx, image: rbd.Image, snapshots: Sequence[Listed]) -> bool:
-    """Say whether the object maps of these snapshots are valid and tell what changed."""
+def _tells_what_changed(image: rbd.Image) -> bool:
+    """Say whether an image has object maps by which used bytes can be told."""
     # With fancy striping an object is no range of the image, and clipping the last one is not enough.
-    if image.stripe_count() != 1 or image.features() & _FAST_DIFF != _FAST_DIFF:
-        return False
-    image_id = image.id()
-    return not any(_flags(ioctx, image_id, snapshot) & _MAP_INVALID for snapshot in snapshots)
+    return image.stripe_count() == 1 and image.features() & _FAST_DIFF == _FAST_DIFF
 
 
-def _flags(ioctx: rados.Ioctx, image_id: str, snapshot: Listed) -> int:
-    """Read a snapshot's flags where they are kept (``get_flags`` of ``cls_rbd``).
+class _Maps:
+    """Object maps of snapshots, and their flags; all asked for at once."""
 
-    ``rbd_get_flags`` would do for a handle that is set to the snapshot, which costs four times as much: librbd reads
-    the snapshot's object map, and more, for that.
-    """
-    header = f"rbd_header.{image_id}"
-    _, flags = ioctx.execute(header, "rbd", "get_flags", _U64.pack(snapshot.id))
-    return int(_U64.unpack(flags)[0])
+    def __init__(
+        self,
+        ioctx: rados.Ioctx,
+        image_id: str,
+        object_size: int,
+        *,
+        unread: Sequence[Listed],
+        read: Sequence[Listed],
+    ) -> None:
+        """``unread`` are the snapshots of which the flags will do. Raises what the bindings raise, as do the others."""
+        self._objects = [_objects(snapshot.size, object_size) for snapshot in read]
+        header = f"rbd_header.{image_id}"
+        # ``rbd_get_flags`` would want a handle that is set to the snapshot, for which librbd reads the snapshot's
+        # object map and more: four times the cost.
+        self._flags = [
+            Reply(partial(ioctx.aio_execute, header, "rbd", "get_flags", _U64.pack(snapshot.id), _U64.size))
+            for snapshot in [*unread, *read]
+        ]
+        self._maps = [
+            Reply(partial(ioctx.aio_read, object_map.object_name(image_id, snapshot.id), encoded_size(objects), 0))
+            for snapshot, objects in zip(read, self._objects, strict=True)
+        ]
 
+    def are_valid(self) -> bool:
+        """Say whether all of them are."""
+        flags = [_U64.unpack(reply.wait())[0] for reply in self._flags]
+        return not any(of_snapshot & _MAP_INVALID for of_snapshot in flags)
 
-def _read_map(ioctx: rados.Ioctx, image_id: str, snapshot: Listed, object_size: int) -> ObjectMap:
-    objects = _objects(snapshot.size, object_size)
-    data = ioctx.read(object_map.object_name(image_id, snapshot.id), length=object_map.encoded_size(objects))
-    decoded = ObjectMap.decode(data)
-    if decoded.objects != objects:
-        raise object_map.MalformedObjectMapError(f"it is of {decoded.objects} objects; the snapshot has {objects}")
-    return decoded
+    def read(self) -> list[ObjectMap]:
+        """Give those that were to be read. Raises MalformedObjectMapError."""
+        decoded = [ObjectMap.decode(reply.wait()) for reply in self._maps]
+        if [each.objects for each in decoded] != self._objects:
+            raise object_map.MalformedObjectMapError(f"the snapshots have {self._objects} objects, and the maps others")
+        return decoded
 
 
 def _diff(image: rbd.Image, before: str | None, size: int) -> int:

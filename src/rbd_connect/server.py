@@ -112,7 +112,7 @@ def bind(address: Address) -> socket.socket:
 
 
 def _collect_garbage_less() -> None:
-    """Leave out what was made at the start, and collect all less often: it takes 70 ms with 256 calls in flight."""
+    """Leave out what was made at the start, and collect the rest seldom: that takes 70 ms with 256 calls in flight."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)

@@ -54,7 +54,7 @@ def test_a_file_as_the_readme_has_it(tmp_path: Path, conf: Path) -> None:
     assert settings.listen.http == Address("::1", 9090)
     assert (settings.scopes["prod"].client, settings.scopes["prod"].keyring) == ("client.other", keyring)
     assert (settings.scopes["lab"].client, settings.scopes["lab"].keyring) == ("client.rbd-connect", None)
-    assert settings.usage.diff_budget == 16_000
+    assert settings.usage.diff_budget == 4_096
     assert settings.connect.require_protocol_version
 
 

@@ -21,6 +21,7 @@ from . import refusals
 from .connect_details import connect_detail
 from .http_gate import Gate
 from .http_probes import with_probes
+from .tracebacks import note
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -119,7 +120,10 @@ class _Errors(MetadataInterceptor[None]):
         ctx.response_headers[rpc.REQUEST_ID_HEADER] = rpc.new_request_id()
 
     async def on_end(self, _token: None, ctx: "RequestContext[Any, Any]", error: Exception | None, /) -> None:
-        if error is None or (isinstance(error, ConnectError) and error.details):
+        if error is None:
+            return
+        note(error)
+        if isinstance(error, ConnectError) and error.details:
             return
         if isinstance(error, ServiceError):
             refusal = error
@@ -154,4 +158,6 @@ class _CommonWay(UnaryInterceptor):
 
 
 def _connect_error(failure: rpc.Failure) -> ConnectError:
-    return ConnectError(failure.code, failure.message, [connect_detail(detail) for detail in failure.details])
+    error = ConnectError(failure.code, failure.message, [connect_detail(detail) for detail in failure.details])
+    note(error)
+    return error

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from .. import rpc
 from ..errors import ServiceError
 from ..settings import Settings
-from . import refusals
+from . import refusals, tracebacks
 from .http_connection import MAX_HEADER_BYTES
 from .http_errors import send_connect, send_grpc_web
 
@@ -95,7 +95,7 @@ class Gate:
         else:
             # uvicorn cancels what is left when the time to drain has passed, and would log it as if something had gone
             # wrong; by then connectrpc has answered.
-            with suppress(asyncio.CancelledError):
+            with suppress(asyncio.CancelledError), tracebacks.dropped():
                 in_time = _in_time(receive, self._limits.body_timeout)
                 await self._app({**scope, "headers": headers}, in_time, _in_one_piece(send))
 

@@ -108,13 +108,14 @@ class Worker:
         while self._child is stale:
             fresh = await self._new_child()
             error = await _probe(fresh)
-            if error is None:
+            if error is None and self._child is stale:
                 _log.info("scope %s: connected anew, since its configuration or keyring has changed", self._scope)
                 self._child = fresh
                 await stale.stop()
                 return
-            _log.warning("scope %s: its configuration or keyring has changed, but %s", self._scope, error)
             await fresh.stop()
+            if error is not None:
+                _log.warning("scope %s: its configuration or keyring has changed, but: %s", self._scope, error)
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 

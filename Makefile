@@ -13,7 +13,7 @@ DEBIAN_BENCH := nghttp2-client
 GENERATED := src/otterscale
 JAVASCRIPT := tests/javascript
 
-.PHONY: help dev test bench bench-transports lint check-generated generate lock debian debian-test debian-bench clean
+.PHONY: help dev test bench bench-transports drill lint check-generated generate lock debian debian-test debian-bench clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -26,6 +26,9 @@ test: .venv/installed $(JAVASCRIPT)/gen/page.js | debian-test ## Run every test 
 
 bench: .venv/installed ## Measure the server beside the bare bindings; never fails a build (ARGS="--rows 1,3 --rounds 2")
 	@PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
+
+drill: .venv/installed ## Break things while calls go on, and see what becomes of each call (ARGS="--only OSD")
+	@PYTHONPATH=tests $(BIN)/python -m drill $(ARGS)
 
 bench-transports: .venv/installed debian-bench ## Measure calls a second over each transport (ARGS="--rounds 9")
 	@PYTHONPATH=tests $(BIN)/python -m bench.transports $(ARGS)

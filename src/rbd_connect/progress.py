@@ -6,15 +6,19 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-__all__ = ["Progress", "current", "followed", "phase"]
+__all__ = ["Progress", "changes", "current", "followed", "phase"]
 
 
 @dataclass(slots=True)
 class Progress:
-    """``begun`` says whether anything was asked of Ceph; ``phases`` has seconds, in the order in which they began."""
+    """``begun`` says whether anything was asked of Ceph, and ``changes`` whether that may have changed anything.
+
+    ``phases`` has seconds, in the order in which they began.
+    """
 
     request_id: str
     begun: bool = False
+    changes: bool = False
     phases: dict[str, float] = field(default_factory=dict)
 
 
@@ -24,6 +28,13 @@ _current: ContextVar[Progress | None] = ContextVar("progress", default=None)
 def current() -> Progress | None:
     """Give the progress of the call under way, if one is followed."""
     return _current.get()
+
+
+def changes() -> None:
+    """Say that from here on the call under way may have changed something, however it ends."""
+    progress = _current.get()
+    if progress is not None:
+        progress.changes = True
 
 
 @contextmanager

@@ -272,15 +272,6 @@ class TestOutages:
             body = request("rbd", "image", "first")
             assert_error(create(server, body), body, "unavailable", "CEPH_CONF_UNREADABLE", "ENOENT")
 
-    def test_a_lost_connection_is_unavailable(self, impatient: Server, tools: Tools, new_image: NewImage) -> None:
-        image = new_image(written=1)
-        assert create(impatient, request("rbd", image, "before")).reply
-        for address in tools.addresses("client.impatient"):
-            tools.ceph("osd", "blocklist", "add", address)
-        body = request("rbd", image, "after")
-        assert_error(create(impatient, body), body, "unavailable", "CONNECTION_LOST", "ESHUTDOWN")
-        assert [snapshot["name"] for snapshot in tools.snapshots(f"rbd/{image}")] == ["before"]
-
 
 def kill_lock_owner(tools: Tools, image: str) -> None:
     """Let a client take the exclusive lock, and kill it."""

@@ -3,13 +3,15 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
 import rados
 
-from ..errors import NotFoundError
+from ..errors import NotFoundError, ServiceError
 from .errnos import ceph_errors, conf_errors, connect_errors
+from .files import Files, keyrings_of
 from .fullness import Fullness
 
 __all__ = ["Cluster", "ClusterConfig"]
@@ -35,6 +37,9 @@ class Cluster:
         self._config = config
         self._lock = threading.Lock()
         self._connection: rados.Rados | None = None
+        self._files = Files()
+        self._failures = 0
+        self._failure: ServiceError | None = None
         self._fullness = Fullness()
 
     @contextmanager
@@ -68,6 +73,10 @@ class Cluster:
         with ceph_errors():
             self._fullness.ask(connection)
 
+    def files_have_changed(self) -> bool:
+        """Say whether the configuration or the keyring is another than when the connection was opened."""
+        return self._files.have_changed()
+
     def close(self) -> None:
         """Close the connection (``rados_shutdown``), if there is one. No call may be under way."""
         with self._lock:
@@ -78,14 +87,23 @@ class Cluster:
     def _connected(self) -> rados.Rados:
         """Give the connection, opened (``rados_connect``) by whoever needs it first.
 
-        A failure is not remembered. Raises CephError.
+        A failure is that of all who waited for it, and the next tries anew. Raises CephError.
         """
+        failures = self._failures
         with self._lock:
             if self._connection is None:
-                self._connection = self._connect()
+                if self._failure is not None and self._failures > failures:
+                    raise copy(self._failure)
+                try:
+                    self._connection = self._connect()
+                except ServiceError as error:
+                    self._failure = error
+                    self._failures += 1
+                    raise
             return self._connection
 
     def _connect(self) -> rados.Rados:
+        self._files = Files([self._config.conf])
         # What $cluster stands for in a keyring's path is the name of the conf file, as with `ceph --cluster NAME`.
         with conf_errors():
             connection = rados.Rados(
@@ -94,6 +112,7 @@ class Cluster:
                 clustername=self._config.conf.stem,
                 conf=self._options(),
             )
+        self._files = Files([self._config.conf, *keyrings_of(connection)])
         with connect_errors():
             try:
                 connection.connect()

@@ -11,8 +11,19 @@ import rbd
 from connectrpc.code import Code
 
 from ..errors import CephError
+from ..progress import current
 
-__all__ = ["ERRNO_OF_CLASS", "MEANINGS", "Meaning", "ceph_errors", "conf_errors", "connect_errors", "errno_of"]
+__all__ = [
+    "ERRNO_OF_CLASS",
+    "MEANINGS",
+    "Meaning",
+    "ceph_errors",
+    "conf_errors",
+    "connect_errors",
+    "errno_of",
+    "is_connection_lost",
+    "is_unreachable",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +58,11 @@ _FULL = Meaning(Code.RESOURCE_EXHAUSTED, "NO_SPACE", "The Ceph cluster or pool i
 _SERVER_FULL = Meaning(Code.RESOURCE_EXHAUSTED, "SERVER_EXHAUSTED", "The server has run out of memory or descriptors.")
 _LOCK = Meaning(Code.UNAVAILABLE, "LOCK_UNAVAILABLE", "The image's exclusive lock cannot be had at the moment.")
 _LOST = Meaning(Code.UNAVAILABLE, "CONNECTION_LOST", "The connection to the Ceph cluster was lost.")
-_TIMED_OUT = Meaning(
-    Code.UNAVAILABLE, "CEPH_TIMED_OUT", "The Ceph cluster did not answer in time; the outcome is unknown."
+_TIMED_OUT = Meaning(Code.UNAVAILABLE, "CEPH_TIMED_OUT", "The Ceph cluster did not answer in time. Nothing was done.")
+_UNKNOWN = Meaning(
+    Code.UNAVAILABLE,
+    "OUTCOME_UNKNOWN",
+    "The Ceph cluster was lost while it was at it. It may be done yet; a retry is safe, and tells.",
 )
 _TRY_AGAIN = Meaning(Code.UNAVAILABLE, "TRY_AGAIN", "The Ceph cluster asks to try again.")
 _CANCELED = Meaning(Code.ABORTED, "OPERATION_CANCELED", "Ceph gave the operation up.")
@@ -171,5 +185,18 @@ def connect_errors() -> Iterator[None]:
         raise _ceph_error(_CONNECT_MEANINGS.get(number, _UNREACHABLE), number) from error
 
 
+def is_connection_lost(error: Exception | None) -> bool:
+    """Say whether an error tells that nothing will succeed on the connection any more."""
+    return isinstance(error, CephError) and MEANINGS.get(error.errno or 0) is _LOST
+
+
+def is_unreachable(error: Exception | None) -> bool:
+    """Say whether an error tells that the cluster did not answer when it was to be connected to."""
+    return isinstance(error, CephError) and error.reason == _UNREACHABLE.reason
+
+
 def _ceph_error(meaning: Meaning, number: int | None) -> CephError:
+    progress = current()
+    if progress is not None and progress.changes and meaning in {_LOST, _TIMED_OUT}:
+        meaning = _UNKNOWN
     return CephError(meaning.code, meaning.reason, meaning.message, number)

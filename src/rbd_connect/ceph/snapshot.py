@@ -7,7 +7,7 @@ import rbd
 from connectrpc.code import Code
 
 from ..errors import ServiceError
-from ..progress import phase
+from ..progress import changes, phase
 from ..spec import SnapshotSpec
 from .image import check_writable, open_image
 from .image_lock import ImageLock
@@ -62,6 +62,7 @@ def _create(image: rbd.Image, name: str) -> rbd.ImageExists | None:
     """Create a snapshot; give the error where there is one of that name."""
     try:
         with phase("create"):
+            changes()
             image.create_snap(name)
     except rbd.ImageExists as error:
         return error

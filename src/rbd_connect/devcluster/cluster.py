@@ -4,22 +4,29 @@ import json
 import socket
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import rados
 
 from .conf import ceph_conf
 from .daemons import Daemon, DevClusterError, deferred_signals, run
 
-__all__ = ["DevCluster"]
+__all__ = ["DaemonName", "DevCluster"]
+
+DaemonName = Literal["mon", "mgr", "osd"]
 
 _BOOT_SECONDS = 60
 _COMMAND_SECONDS = 30
 _POLL_SECONDS = 0.05
 _ADMIN = "client.admin"
+_COMMANDS: Mapping[DaemonName, Sequence[str]] = {
+    "mon": ("ceph-mon", "-i", "a"),
+    "mgr": ("ceph-mgr", "-i", "x"),
+    "osd": ("ceph-osd", "-i", "0"),
+}
 _CAPS: Mapping[str, Mapping[str, str]] = {
     "mon.": {"mon": "allow *"},
     _ADMIN: {"mon": "allow *", "osd": "allow *", "mgr": "allow *"},
@@ -94,6 +101,16 @@ class DevCluster:
             self._admin.shutdown()
             self._admin = None
 
+    def kill(self, daemon: Daemon) -> None:
+        """Kill a daemon, as a power cut does. ``revive`` starts it anew."""
+        daemon.stop(gracefully=False)
+        self._daemons.remove(daemon)
+
+    def revive(self, name: DaemonName) -> None:
+        """Start a daemon that was killed. Return when everything is active+clean again."""
+        setattr(self, name, self._start(*_COMMANDS[name]))
+        self.wait_until_clean()
+
     def create_pool(self, name: str) -> None:
         """Create a pool for RBD. Return when it is active+clean."""
         self.command("osd pool create", pool=name)
@@ -148,16 +165,16 @@ class DevCluster:
         else:
             self._move_monitor(address)
         self._say("starting the monitor")
-        self.mon = self._start("ceph-mon", "-i", "a")
+        self.mon = self._start(*_COMMANDS["mon"])
         self._wait(self._admin_connects, "the monitor to answer")
         # The manager needs seconds to load its modules, and an OSD to be made: side by side.
         self._say("starting the manager")
-        self.mgr = self._start("ceph-mgr", "-i", "x")
+        self.mgr = self._start(*_COMMANDS["mgr"])
         if new:
             self._say("making an OSD")
             self._make_osd()
         self._say("starting the OSD")
-        self.osd = self._start("ceph-osd", "-i", "0")
+        self.osd = self._start(*_COMMANDS["osd"])
         self._fsid_file.write_text(fsid, encoding="utf-8")
 
     def _make_keyrings(self) -> None:

@@ -3,12 +3,12 @@
 import pickle
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..ceph.cluster import ClusterConfig
 
-__all__ = ["Call", "Decoder", "Hello", "Outcome", "encode"]
+__all__ = ["Call", "Decoder", "Hello", "Outcome", "Stale", "encode"]
 
 _LENGTH = struct.Struct(">I")
 
@@ -33,16 +33,22 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a call ended, and the seconds that its phases took.
+    """How a call ended, the seconds that its phases took, and whether it may have changed anything.
 
     ``error`` is what it raised, if that is for its caller; ``crash`` is the traceback of anything else.
     """
 
     number: int
-    phases: dict[str, float]
+    phases: dict[str, float] = field(default_factory=dict)
+    changes: bool = False
     result: Any = None
     error: Exception | None = None
     crash: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """The files that the worker connected by have changed. It says so once."""
 
 
 def encode(message: object) -> bytes:

@@ -11,6 +11,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,13 +19,14 @@ from ..ceph.cluster import Cluster, ClusterConfig
 from ..errors import ServiceError
 from ..log import configure
 from ..progress import followed
-from .channel import Call, Decoder, Outcome, encode
+from .channel import Call, Decoder, Outcome, Stale, encode
 from .threads import Threads
 
 __all__ = ["main"]
 
 _RECEIVE_BYTES = 1 << 16
-_PERIOD_SECONDS = 10.0
+_TICK_SECONDS = 1.0
+_THREADS_PERIOD_SECONDS = 10.0
 # Where cores are short, the event loop goes first: it has little to do, and deadlines to keep.
 _NICER_THAN_SERVER = 19
 
@@ -48,7 +50,7 @@ def _messages(channel: socket.socket) -> Iterator[Any]:
     poll = select.poll()
     poll.register(channel, select.POLLIN)
     while True:
-        if not poll.poll(_PERIOD_SECONDS * 1000):
+        if not poll.poll(_TICK_SECONDS * 1000):
             yield None
             continue
         data = channel.recv(_RECEIVE_BYTES)
@@ -62,6 +64,7 @@ def _serve(messages: Iterator[Call | None], worker: "_Worker") -> None:
         if call is not None:
             worker.start(call)
         worker.threads.review()
+        worker.tell_of_files()
     if worker.threads.running:
         os._exit(1)
     worker.cluster.close()
@@ -72,9 +75,10 @@ class _Worker:
 
     def __init__(self, channel: socket.socket, config: ClusterConfig, threads: int) -> None:
         self.cluster = Cluster(config)
-        self.threads = Threads(threads, _PERIOD_SECONDS)
+        self.threads = Threads(threads, _THREADS_PERIOD_SECONDS)
         self._channel = channel
         self._sending = threading.Lock()
+        self._has_told = False
 
     def start(self, call: Call) -> None:
         """Begin a call. Its outcome is sent when it has ended."""
@@ -82,15 +86,23 @@ class _Worker:
 
     def _make(self, call: Call) -> None:
         with followed(call.request_id) as progress:
-            outcome = partial(Outcome, call.number, progress.phases)
             try:
-                message = encode(outcome(result=call.function(self.cluster, *call.arguments)))
+                ended = Outcome(call.number, result=call.function(self.cluster, *call.arguments))
             except ServiceError as error:
-                message = encode(outcome(error=error))
+                ended = Outcome(call.number, error=error)
             except Exception:  # noqa: BLE001 - the server logs it
-                message = encode(outcome(crash=traceback.format_exc()))
+                ended = Outcome(call.number, crash=traceback.format_exc())
+        self._send(replace(ended, phases=progress.phases, changes=progress.changes))
+
+    def tell_of_files(self) -> None:
+        """Say it once where the files that it connected by have changed."""
+        if not self._has_told and self.cluster.files_have_changed():
+            self._has_told = True
+            self._send(Stale())
+
+    def _send(self, message: Outcome | Stale) -> None:
         with self._sending:
-            self._channel.sendall(message)
+            self._channel.sendall(encode(message))
 
 
 if __name__ == "__main__":

@@ -1,24 +1,28 @@
-"""A worker process as its server has it: started when it is needed, and anew where it has died."""
+"""The worker of a scope, whatever becomes of its process: it is started, replaced where its connection is lost or its
+files were changed, and spared where the cluster cannot be reached.
+"""
 
 import asyncio
 import logging
-import socket
-import sys
-from collections.abc import Callable
-from contextlib import suppress
-from itertools import count
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from collections.abc import Callable, Coroutine
+from copy import copy
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from connectrpc.code import Code
 
+from ..ceph import operations
 from ..ceph.cluster import Cluster, ClusterConfig
-from ..errors import TryLaterError
+from ..ceph.errnos import is_connection_lost, is_unreachable
+from ..errors import ServiceError, TryLaterError
 from ..progress import current
-from .channel import Call, Decoder, Hello, Outcome, encode
+from . import child
+from .channel import Hello, Outcome
+from .child import Child
 
 __all__ = ["Worker", "WorkerCrashError"]
 
-_END_SECONDS = 5.0
+_FIRST_PAUSE_SECONDS = 0.25
+_LONGEST_PAUSE_SECONDS = 2.0
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
@@ -30,30 +34,35 @@ class WorkerCrashError(Exception):
 
 
 class Worker:
-    """The process that makes the calls of one scope. For one event loop."""
+    """What makes the calls of one scope. For one event loop."""
 
     def __init__(self, config: ClusterConfig, threads: int) -> None:
         self._hello = Hello(config, threads)
         self._starting = asyncio.Lock()
-        self._process: _Process | None = None
+        self._child: Child | None = None
+        self._children: set[Child] = set()
+        self._outage: TryLaterError | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    async def start(self) -> "_Process":
+    async def start(self) -> Child:
         """Give the process, started if there is none."""
         async with self._starting:
-            if self._process is None or self._process.has_ended:
-                self._process = await _start(self._hello)
-            return self._process
+            if self._child is None or self._child.has_ended:
+                self._child = await self._new_child()
+            return self._child
 
     async def run(
         self, function: Callable[Concatenate[Cluster, _P], _T], /, *args: _P.args, **_kwargs: _P.kwargs
     ) -> _T:
-        """Call a module's function there, with the cluster.
+        """Call a module's function there, with the cluster; once more where the connection was lost before it began.
 
-        Raises the ServiceError that it raises; TryLaterError where the process dies meanwhile; WorkerCrashError.
+        Raises the ServiceError that it raises; TryLaterError where the cluster cannot be reached, and where the process
+        dies meanwhile; WorkerCrashError.
         """
-        process = await self.start()
+        outcome = await self._make(function, args)
+        if is_connection_lost(outcome.error) and not outcome.changes:
+            outcome = await self._make(function, args)
         progress = current()
-        outcome = await process.make(progress.request_id if progress else "", function, args)
         if progress is not None:
             progress.phases.update(outcome.phases)
         if outcome.crash is not None:
@@ -64,84 +73,83 @@ class Worker:
         return result
 
     async def stop(self) -> None:
-        """End the process, which has no calls left."""
-        if self._process is not None:
-            await self._process.stop()
+        """End the processes, which have no calls left."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*(each.stop() for each in self._children))
 
+    async def _make(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Outcome:
+        if self._outage is not None:
+            raise copy(self._outage)
+        process = await self.start()
+        progress = current()
+        outcome = await process.make(progress.request_id if progress else "", function, arguments)
+        if is_connection_lost(outcome.error):
+            self._leave(process)
+        if is_unreachable(outcome.error):
+            self._begin_outage()
+        return outcome
 
-class _Process(asyncio.Protocol):
-    """One process: calls go there, and outcomes come back in whatever order."""
+    async def _new_child(self) -> Child:
+        process = await child.start(self._hello, on_stale=lambda stale: self._in_background(self._renew(stale)))
+        self._children = {each for each in self._children if not each.has_ended} | {process}
+        return process
 
-    def __init__(self, scope: str) -> None:
-        self._scope = scope
-        self._numbers = count()
-        self._waiting: dict[int, asyncio.Future[Outcome]] = {}
-        self._decoder = Decoder()
-        self._transport: asyncio.WriteTransport
-        self._child: asyncio.subprocess.Process
-        self.has_ended = False
+    def _leave(self, process: Child) -> None:
+        """Have the next call start another process. This one ends when its calls have ended."""
+        if self._child is process:
+            _log.warning("scope %s: the connection to the cluster is lost; the next call opens another", self._scope)
+            self._child = None
+            self._in_background(process.stop())
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.WriteTransport", transport)
-
-    def begin(self, child: asyncio.subprocess.Process, hello: Hello) -> None:
-        self._child = child
-        self._transport.write(encode(hello))
-
-    async def make(self, request_id: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Outcome:
-        number = next(self._numbers)
-        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = outcome
-        self._transport.write(encode(Call(number, request_id, function, arguments)))
-        return await outcome
-
-    async def stop(self) -> None:
-        self._transport.close()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_END_SECONDS):
-                await self._child.wait()
+    async def _renew(self, stale: Child) -> None:
+        """Connect by the files as they are now, and leave the old connection once that has succeeded."""
+        pause = _FIRST_PAUSE_SECONDS
+        while self._child is stale:
+            fresh = await self._new_child()
+            error = await _probe(fresh)
+            if error is None and self._child is stale:
+                _log.info("scope %s: connected anew, since its configuration or keyring has changed", self._scope)
+                self._child = fresh
+                await stale.stop()
                 return
-        self._child.kill()
-        await self._child.wait()
+            await fresh.stop()
+            if error is not None:
+                _log.warning("scope %s: its configuration or keyring has changed, but: %s", self._scope, error)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
-    def data_received(self, data: bytes) -> None:
-        for outcome in self._decoder.feed(data):
-            self._waiting.pop(outcome.number).set_result(outcome)
+    def _begin_outage(self) -> None:
+        if self._outage is None:
+            _log.error("scope %s: the cluster cannot be reached; calls are refused until it can", self._scope)
+            self._outage = TryLaterError(
+                Code.UNAVAILABLE, "CONNECT_FAILED", "The Ceph cluster cannot be reached.", seconds=1
+            )
+            self._in_background(self._wait_for_cluster())
 
-    def connection_lost(self, _error: Exception | None) -> None:
-        self.has_ended = True
-        if self._waiting:
-            _log.error("the worker of scope %s died during %d calls", self._scope, len(self._waiting))
-        for outcome in self._waiting.values():
-            outcome.set_exception(_died())
-        self._waiting.clear()
+    async def _wait_for_cluster(self) -> None:
+        """Probe, one after the other, until the cluster is reached or says why not."""
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            await asyncio.sleep(pause)
+            if not is_unreachable(await _probe(await self.start())):
+                break
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+        _log.info("scope %s: the cluster is reached again", self._scope)
+        self._outage = None
 
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-async def _start(hello: Hello) -> _Process:
-    ours, theirs = socket.socketpair()
-    with theirs:
-        _, process = await asyncio.get_running_loop().create_unix_connection(
-            lambda: _Process(hello.config.scope), sock=ours
-        )
-        # -P: a file of the working directory is no module of ours.
-        child = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",
-            "-m",
-            "rbd_connect.workers.process",
-            str(theirs.fileno()),
-            hello.config.scope,
-            stdin=asyncio.subprocess.DEVNULL,
-            pass_fds=[theirs.fileno()],
-        )
-    process.begin(child, hello)
-    return process
+    @property
+    def _scope(self) -> str:
+        return self._hello.config.scope
 
 
-def _died() -> TryLaterError:
-    return TryLaterError(
-        Code.UNAVAILABLE,
-        "OUTCOME_UNKNOWN",
-        "The process that made the call died. It may be done yet; a retry is safe, and tells.",
-        seconds=1,
-    )
+async def _probe(process: Child) -> Exception | None:
+    try:
+        return (await process.make("", operations.probe, ())).error
+    except ServiceError as error:
+        return error

@@ -1,0 +1,121 @@
+"""A worker process, as the server that started it has it."""
+
+import asyncio
+import logging
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import count
+from typing import Any, cast
+
+from connectrpc.code import Code
+
+from ..errors import TryLaterError
+from .channel import Call, Decoder, Hello, Outcome, Stale, encode
+
+__all__ = ["Child", "start"]
+
+_END_SECONDS = 5.0
+
+_log = logging.getLogger(__name__)
+
+
+class Child(asyncio.Protocol):
+    """One process: calls go there, and outcomes come back in whatever order."""
+
+    def __init__(self, scope: str, on_stale: "Callable[[Child], None]") -> None:
+        self._scope = scope
+        self._on_stale = on_stale
+        self._numbers = count()
+        self._waiting: dict[int, asyncio.Future[Outcome]] = {}
+        self._decoder = Decoder()
+        self._transport: asyncio.WriteTransport
+        self._process: asyncio.subprocess.Process
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.has_ended = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.WriteTransport", transport)
+
+    def begin(self, process: asyncio.subprocess.Process, hello: Hello) -> None:
+        self._process = process
+        self._transport.write(encode(hello))
+
+    async def make(self, request_id: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Outcome:
+        number = next(self._numbers)
+        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = outcome
+        self._idle.clear()
+        self._transport.write(encode(Call(number, request_id, function, arguments)))
+        return await outcome
+
+    async def stop(self) -> None:
+        """End the process when its calls have ended."""
+        await self._idle.wait()
+        self._transport.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_END_SECONDS):
+                await self._process.wait()
+                return
+        self._process.kill()
+        await self._process.wait()
+
+    def data_received(self, data: bytes) -> None:
+        for message in self._decoder.feed(data):
+            if isinstance(message, Stale):
+                self._on_stale(self)
+            else:
+                self._settle(message)
+        if not self._waiting:
+            self._idle.set()
+
+    def _settle(self, outcome: Outcome) -> None:
+        waiting = self._waiting.pop(outcome.number)
+        if not waiting.done():  # who waited may have gone, at the end of all
+            waiting.set_result(outcome)
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self.has_ended = True
+        if self._waiting:
+            _log.error("the worker of scope %s died during %d calls", self._scope, len(self._waiting))
+        for waiting in self._waiting.values():
+            if not waiting.done():
+                waiting.set_exception(_died())
+        self._waiting.clear()
+        self._idle.set()
+
+
+async def start(hello: Hello, *, on_stale: Callable[[Child], None]) -> Child:
+    """Start a process; it connects when it has something to do.
+
+    ``on_stale`` is called when the files that it connected by have changed.
+    """
+    ours, theirs = socket.socketpair()
+    with theirs:
+        _, child = await asyncio.get_running_loop().create_unix_connection(
+            lambda: Child(hello.config.scope, on_stale), sock=ours
+        )
+        # -P: a file of the working directory is no module of ours.
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",
+            "-m",
+            "rbd_connect.workers.process",
+            str(theirs.fileno()),
+            hello.config.scope,
+            stdin=asyncio.subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+        )
+    child.begin(process, hello)
+    return child
+
+
+def _died() -> TryLaterError:
+    return TryLaterError(
+        Code.UNAVAILABLE,
+        "OUTCOME_UNKNOWN",
+        "The process that made the call died. It may be done yet; a retry is safe, and tells.",
+        seconds=1,
+    )

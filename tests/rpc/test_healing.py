@@ -1,0 +1,163 @@
+"""A server whose connection is lost, whose key is rotated, whose cluster is down or has moved: it goes on by itself."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import rados
+import rbd
+
+from conftest import MIB, NewImage
+from rbd_connect.devcluster import DevCluster
+from support.clients import Outcome, create, request
+from support.server import Server, run_server, workers_of
+from support.tools import Tools, wait_until, write_scope
+from support.wire import TRANSPORTS, send, valid
+
+USER = "client.healing"
+QUICK = ("--ceph-connect-timeout=2", "--ceph-mon-timeout=5", "--ceph-osd-timeout=5")
+
+
+@pytest.fixture(scope="module")
+def healing(cluster: DevCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that is the only client of its Ceph user."""
+    cluster.create_user(USER, mon="profile rbd", osd="profile rbd")
+    settings = write_scope("test", cluster, [f'client = "{USER}"'])
+    with run_server(tmp_path_factory.mktemp("healing"), settings) as server:
+        yield server
+
+
+def blocklist(tools: Tools) -> None:
+    """What happens to a client that another took for dead."""
+    for address in tools.addresses(USER):
+        tools.ceph("osd", "blocklist", "add", address)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_client_that_was_blocklisted_is_replaced_by_the_next_call(
+    healing: Server, tools: Tools, new_image: NewImage, transport: str
+) -> None:
+    image = new_image()
+    assert create(healing, request("rbd", image, "before")).reply
+    blocklist(tools)
+    assert send(healing, valid(transport, "test", image, "after")).code is None
+    assert tools.snapshot(f"rbd/{image}", "after")
+
+
+def test_calls_in_flight_are_told_the_truth_when_their_client_is_blocklisted(
+    healing: Server, tools: Tools, new_image: NewImage
+) -> None:
+    images = [new_image() for _ in range(32)]
+    assert create(healing, request("rbd", images[0], "before")).reply
+    with ThreadPoolExecutor(len(images)) as pool:
+        calls = [pool.submit(create, healing, request("rbd", image, "during")) for image in images]
+        blocklist(tools)
+        outcomes = dict(zip(images, (call.result() for call in calls), strict=True))
+    for image, outcome in outcomes.items():
+        if outcome.code is None:
+            assert tools.snapshot(f"rbd/{image}", "during")
+        else:
+            assert (outcome.code, outcome.reason) == ("unavailable", "OUTCOME_UNKNOWN")
+    retried = [create(healing, request("rbd", image, "during")).code for image in images]
+    assert set(retried) <= {None, "already_exists"}
+    assert all(tools.snapshot(f"rbd/{image}", "during") for image in images)
+
+
+def test_a_replaced_connection_leaves_nothing_behind(healing: Server, tools: Tools, new_image: NewImage) -> None:
+    image = new_image()
+    assert create(healing, request("rbd", image, "before")).reply
+    wait_until(lambda: len(workers_of(healing)) == 1)
+    descriptors = descriptors_of(healing)
+    for number in range(5):
+        blocklist(tools)
+        assert create(healing, request("rbd", image, f"after-{number}")).reply
+    wait_until(lambda: len(workers_of(healing)) == 1)
+    wait_until(lambda: descriptors_of(healing) <= descriptors)
+    wait_until(lambda: len(tools.addresses(USER)) == 1)
+
+
+def descriptors_of(server: Server) -> int:
+    return len(list(Path("/proc", str(server.process.pid), "fd").iterdir()))
+
+
+def test_a_key_that_was_rotated_is_used_without_a_restart(
+    cluster: DevCluster, tools: Tools, new_image: NewImage, tmp_path: Path
+) -> None:
+    user = "client.rotated"
+    caps = {"mon": "profile rbd", "osd": "profile rbd"}
+    cluster.create_user(user, **caps)
+    image = new_image()
+    with run_server(tmp_path, write_scope("test", cluster, [f'client = "{user}"'])) as server:
+        assert create(server, request("rbd", image, "before")).reply
+        (address,) = tools.addresses(user)
+        cluster.command("auth rm", entity=user)
+        cluster.create_user(user, **caps)
+        wait_until(lambda: "connected anew" in server.log.read_text())
+        assert create(server, request("rbd", image, "after")).reply
+        wait_until(lambda: address not in tools.addresses(user) and len(tools.addresses(user)) == 1)
+
+
+class TestAClusterThatIsDown:
+    """And that is elsewhere when it is up again."""
+
+    @pytest.fixture(scope="class")
+    def folder(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """Where a cluster is that has been stopped."""
+        folder = tmp_path_factory.mktemp("down")
+        with self.booted(folder) as cluster:
+            cluster.create_pool("rbd")
+            cluster.create_user("client.rbd-connect", mon="profile rbd", osd="profile rbd")
+            with (
+                rados.Rados(conffile=str(cluster.conf), name="client.admin") as connection,
+                connection.open_ioctx("rbd") as ioctx,
+            ):
+                rbd.RBD().create(ioctx, "image", 16 * MIB)
+        return folder
+
+    @staticmethod
+    def booted(folder: Path) -> DevCluster:
+        return DevCluster(folder, paxos_propose_interval=0.01)
+
+    @staticmethod
+    def reached(server: Server, snapshot: str) -> Outcome:
+        """Call until the cluster is reached."""
+        outcomes: list[Outcome] = []
+
+        def is_reached() -> bool:
+            outcomes.append(create(server, request("rbd", "image", snapshot, scope="down")))
+            assert outcomes[-1].code in {None, "unavailable"}, outcomes
+            return outcomes[-1].code is None
+
+        wait_until(is_reached)
+        return outcomes[-1]
+
+    def test_at_the_start_and_up_later(
+        self, folder: Path, cluster: DevCluster, new_image: NewImage, tmp_path: Path
+    ) -> None:
+        stopped = self.booted(folder)
+        image = new_image()
+        scopes = write_scope("down", stopped) + write_scope("test", cluster)
+        with run_server(tmp_path, scopes, *QUICK) as server, ThreadPoolExecutor(20) as pool:
+            bodies = [request("rbd", "image", f"down-{number}", scope="down") for number in range(20)]
+            for outcome in pool.map(lambda body: create(server, body), bodies):
+                assert (outcome.code, outcome.reason) == ("unavailable", "CONNECT_FAILED")
+            at_once = create(server, request("rbd", "image", "down", scope="down"))
+            assert (at_once.code, at_once.reason) == ("unavailable", "CONNECT_FAILED")
+            assert at_once.details["RetryInfo"]
+            assert create(server, request("rbd", image, "first")).reply
+            with stopped as up:
+                assert self.reached(server, "up").reply
+                names = {snapshot["name"] for snapshot in Tools(up).snapshots("rbd/image")}
+                assert names == {"up"}
+
+    def test_meanwhile_and_up_elsewhere(self, folder: Path, tmp_path: Path) -> None:
+        with self.booted(folder) as first:
+            settings = write_scope("down", first)
+            with run_server(tmp_path, settings, *QUICK) as server:
+                assert self.reached(server, "before").reply
+                first.stop()
+                down = create(server, request("rbd", "image", "while-down", scope="down"))
+                assert (down.code, down.reason) == ("unavailable", "CEPH_TIMED_OUT")
+                with self.booted(folder):
+                    assert self.reached(server, "after").reply

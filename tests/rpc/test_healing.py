@@ -10,7 +10,7 @@ import rbd
 
 from conftest import MIB, NewImage
 from rbd_connect.devcluster import DevCluster
-from support.clients import Outcome, create, request
+from support.clients import create, request
 from support.server import Server, run_server, workers_of
 from support.tools import Tools, wait_until, write_scope
 from support.wire import TRANSPORTS, send, valid
@@ -98,66 +98,63 @@ def test_a_key_that_was_rotated_is_used_without_a_restart(
         wait_until(lambda: address not in tools.addresses(user) and len(tools.addresses(user)) == 1)
 
 
-class TestAClusterThatIsDown:
-    """And that is elsewhere when it is up again."""
+def booted(folder: Path) -> DevCluster:
+    return DevCluster(folder, paxos_propose_interval=0.01)
 
-    @pytest.fixture(scope="class")
-    def folder(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        """Where a cluster is that has been stopped."""
-        folder = tmp_path_factory.mktemp("down")
-        with self.booted(folder) as cluster:
-            cluster.create_pool("rbd")
-            cluster.create_user("client.rbd-connect", mon="profile rbd", osd="profile rbd")
-            with (
-                rados.Rados(conffile=str(cluster.conf), name="client.admin") as connection,
-                connection.open_ioctx("rbd") as ioctx,
-            ):
-                rbd.RBD().create(ioctx, "image", 16 * MIB)
-        return folder
 
-    @staticmethod
-    def booted(folder: Path) -> DevCluster:
-        return DevCluster(folder, paxos_propose_interval=0.01)
+@pytest.fixture(scope="module")
+def down(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a cluster is that has been stopped."""
+    folder = tmp_path_factory.mktemp("down")
+    with booted(folder) as cluster:
+        cluster.create_pool("rbd")
+        cluster.create_user("client.rbd-connect", mon="profile rbd", osd="profile rbd")
+        with (
+            rados.Rados(conffile=str(cluster.conf), name="client.admin") as connection,
+            connection.open_ioctx("rbd") as ioctx,
+        ):
+            rbd.RBD().create(ioctx, "image", 16 * MIB)
+    return folder
 
-    @staticmethod
-    def reached(server: Server, snapshot: str) -> Outcome:
-        """Call until the cluster is reached."""
-        outcomes: list[Outcome] = []
 
-        def is_reached() -> bool:
-            outcomes.append(create(server, request("rbd", "image", snapshot, scope="down")))
-            assert outcomes[-1].code in {None, "unavailable"}, outcomes
-            return outcomes[-1].code is None
+def call_until_reached(server: Server, snapshot: str) -> None:
+    """Call until the cluster is reached. Until then it is unavailable, and nothing else."""
 
-        wait_until(is_reached)
-        return outcomes[-1]
+    def is_reached() -> bool:
+        outcome = create(server, request("rbd", "image", snapshot, scope="down"))
+        assert outcome.code in {None, "unavailable"}, outcome
+        return outcome.code is None
 
-    def test_at_the_start_and_up_later(
-        self, folder: Path, cluster: DevCluster, new_image: NewImage, tmp_path: Path
-    ) -> None:
-        stopped = self.booted(folder)
-        image = new_image()
-        scopes = write_scope("down", stopped) + write_scope("test", cluster)
-        with run_server(tmp_path, scopes, *QUICK) as server, ThreadPoolExecutor(20) as pool:
-            bodies = [request("rbd", "image", f"down-{number}", scope="down") for number in range(20)]
-            for outcome in pool.map(lambda body: create(server, body), bodies):
-                assert (outcome.code, outcome.reason) == ("unavailable", "CONNECT_FAILED")
-            at_once = create(server, request("rbd", "image", "down", scope="down"))
-            assert (at_once.code, at_once.reason) == ("unavailable", "CONNECT_FAILED")
-            assert at_once.details["RetryInfo"]
-            assert create(server, request("rbd", image, "first")).reply
-            with stopped as up:
-                assert self.reached(server, "up").reply
-                names = {snapshot["name"] for snapshot in Tools(up).snapshots("rbd/image")}
-                assert names == {"up"}
+    wait_until(is_reached)
 
-    def test_meanwhile_and_up_elsewhere(self, folder: Path, tmp_path: Path) -> None:
-        with self.booted(folder) as first:
-            settings = write_scope("down", first)
-            with run_server(tmp_path, settings, *QUICK) as server:
-                assert self.reached(server, "before").reply
-                first.stop()
-                down = create(server, request("rbd", "image", "while-down", scope="down"))
-                assert (down.code, down.reason) == ("unavailable", "CEPH_TIMED_OUT")
-                with self.booted(folder):
-                    assert self.reached(server, "after").reply
+
+def test_a_cluster_that_is_down_at_the_start_and_up_later(
+    down: Path, cluster: DevCluster, new_image: NewImage, tmp_path: Path
+) -> None:
+    """Meanwhile its calls fail at once, and other scopes do not notice."""
+    stopped = booted(down)
+    scopes = write_scope("down", stopped) + write_scope("test", cluster)
+    with run_server(tmp_path, scopes, *QUICK) as server, ThreadPoolExecutor(20) as pool:
+        bodies = [request("rbd", "image", f"down-{number}", scope="down") for number in range(20)]
+        for outcome in pool.map(lambda body: create(server, body), bodies):
+            assert (outcome.code, outcome.reason) == ("unavailable", "CONNECT_FAILED")
+        at_once = create(server, bodies[0])
+        assert (at_once.code, at_once.reason) == ("unavailable", "CONNECT_FAILED")
+        assert at_once.details["RetryInfo"] == {"retryDelay": "1s"}
+        assert create(server, request("rbd", new_image(), "first")).reply
+        with stopped as up:
+            call_until_reached(server, "up")
+            assert [snapshot["name"] for snapshot in Tools(up).snapshots("rbd/image")] == ["up"]
+
+
+def test_a_cluster_that_goes_down_and_comes_up_elsewhere(down: Path, tmp_path: Path) -> None:
+    with booted(down) as first, run_server(tmp_path, write_scope("down", first), *QUICK) as server:
+        call_until_reached(server, "before")
+        first.stop()
+        outcome = create(server, request("rbd", "image", "meanwhile", scope="down"))
+        assert (outcome.code, outcome.reason) == ("unavailable", "CEPH_TIMED_OUT")
+        with booted(down) as second:
+            call_until_reached(server, "after")
+            names = {snapshot["name"] for snapshot in Tools(second).snapshots("rbd/image")}
+            assert {"before", "after"} <= names
+            assert "meanwhile" not in names

@@ -5,7 +5,6 @@ import os
 import shlex
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +14,8 @@ from pathlib import Path
 from . import server
 from .configuration import Setting, load
 from .devcluster import DevCluster, DevClusterError, demo
-from .settings import Address, ListenSettings, Settings
+from .errors import ListenError
+from .settings import Settings
 
 __all__ = ["run"]
 
@@ -42,9 +42,25 @@ def run(folder: Path | None, *, keep: bool, given: Sequence[Setting], say: Say) 
             say("  making a pool, a namespace, a user, and an image with some data")
             demo.fill(cluster)
         cluster.release_admin()
-        settings = _settings(cluster, given, say)
-        server.serve(settings, lambda listening: _print_calls(cluster, listening, say))
+        _serve(cluster, given, say)
         say("Stopping the cluster")
+
+
+def _serve(cluster: DevCluster, given: Sequence[Setting], say: Say) -> None:
+    """Serve on the usual ports; where one is taken and none was asked for, on another."""
+    free: list[Setting] = []
+    while True:
+        settings = _settings(cluster, [*free, *given])
+        try:
+            server.serve(settings, lambda listening: _print_calls(cluster, listening, say))
+        except ListenError as error:
+            key = ("listen", error.listener)
+            if any(setting.key == key for setting in [*free, *given]):
+                raise
+            say(f"  {error.address} is taken: choosing another port")
+            free.append(Setting(key, f"{error.address.host}:0", "a free port"))
+        else:
+            return
 
 
 @contextmanager
@@ -110,28 +126,13 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _settings(cluster: DevCluster, given: Sequence[Setting], say: Say) -> Settings:
+def _settings(cluster: DevCluster, given: Sequence[Setting]) -> Settings:
     key = ("scopes", _SCOPE)
     scope = [
         Setting((*key, "conf"), cluster.conf, str(cluster.folder)),
         Setting((*key, "client"), demo.CLIENT, str(cluster.folder)),
     ]
-    free = [
-        Setting(("listen", listener), _free(getattr(ListenSettings(), listener), say), "a free port")
-        for listener in ("http", "grpc")
-        if not any(setting.key == ("listen", listener) for setting in given)
-    ]
-    return load([*free, *scope, *given])
-
-
-def _free(address: Address, say: Say) -> Address:
-    """Give an address where nobody listens: this one, or else one whose port the system will choose."""
-    try:
-        socket.create_server(address).close()
-    except OSError:
-        say(f"  {address} is taken: choosing another port")
-        return Address(address.host, 0)
-    return address
+    return load([*scope, *given])
 
 
 def _print_calls(cluster: DevCluster, listening: server.Listening, say: Say) -> None:

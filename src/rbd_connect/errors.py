@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from connectrpc.code import Code
+
+if TYPE_CHECKING:
+    from .settings import Address
 
 __all__ = [
     "CephError",
@@ -28,11 +31,13 @@ class StartError(Exception):
 class ListenError(StartError):
     """An address cannot be listened on. Its text is one line. ``listener`` is its key among the settings."""
 
-    def __init__(self, listener: str, address: object, problem: str) -> None:
+    def __init__(self, listener: str, address: "Address", problem: str) -> None:
         super().__init__(
             f"listen.{listener}: cannot listen on {address}: {problem}. "
             f"Choose another address with --listen-{listener}."
         )
+        self.listener = listener
+        self.address = address
 
 
 class ServiceError(Exception):

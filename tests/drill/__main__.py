@@ -1,6 +1,5 @@
 """`python -m drill`: the drills that are asked for, each on a cluster of its own, in one table."""
 
-import asyncio
 import sys
 import time
 from collections import Counter
@@ -27,7 +26,7 @@ def main(only: str) -> None:
     with click.progressbar(chosen.items(), file=sys.stderr, label="Drilling") as drills:
         for name, fault in drills:
             with staged(name.replace(" ", "-")) as stage:
-                traffic, heal = asyncio.run(_drill(stage, fault))
+                traffic, heal = _drill(stage, fault)
                 verdict = judge(traffic.records, stage.listed(), IMAGE_BYTES)
             fine &= not verdict.wrong and heal is not None
             click.echo(
@@ -37,14 +36,14 @@ def main(only: str) -> None:
     sys.exit(0 if fine else 1)
 
 
-async def _drill(stage: Stage, fault: Fault) -> tuple[Traffic, float | None]:
+def _drill(stage: Stage, fault: Fault) -> tuple[Traffic, float | None]:
     """Give what was called, and the seconds from the end of the fault to the first success that was asked since."""
     traffic = Traffic()
-    async with traffic.on(stage.server, stage.images, _CALLERS):
-        await asyncio.sleep(_CALM_SECONDS)
-        await asyncio.to_thread(fault, stage)
-        heal = await traffic.until_success_after(time.perf_counter(), _PATIENCE_SECONDS)
-        await asyncio.sleep(_CALM_SECONDS)
+    with traffic.on(stage.server, stage.images, _CALLERS):
+        time.sleep(_CALM_SECONDS)
+        fault(stage)
+        heal = traffic.success_after(time.perf_counter(), _PATIENCE_SECONDS)
+        time.sleep(_CALM_SECONDS)
     return traffic, heal
 
 

@@ -23,6 +23,9 @@ __all__ = ["LEASE_SECONDS", "ImageLock"]
 # A server that dies keeps others out for so long; a change that takes longer is no longer alone.
 LEASE_SECONDS = 30
 
+# What a dead one sent last, an OSD that has to wait for the monitor may do seconds later.
+_PATIENCE_SECONDS = LEASE_SECONDS + 10
+
 _NAME = "rbd-connect"
 _FIRST_PAUSE_SECONDS = 0.002
 _LONGEST_PAUSE_SECONDS = 0.05
@@ -65,7 +68,7 @@ class ImageLock:
                 self._letting_go.wait_for_complete()
 
     def _wait_for(self, header: str) -> None:
-        deadline = time.monotonic() + LEASE_SECONDS + 1
+        deadline = time.monotonic() + _PATIENCE_SECONDS
         pause = _FIRST_PAUSE_SECONDS
         while True:
             try:

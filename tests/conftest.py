@@ -8,6 +8,7 @@ import rbd
 from hypothesis import settings
 
 from rbd_connect.devcluster import DevCluster
+from support.cluster import booted
 from support.server import Server, run_server
 from support.tools import Tools, write_scope
 
@@ -19,10 +20,8 @@ NewImage = Callable[..., str]
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevCluster]:
-    """A cluster whose monitor commits at once, with the pool rbd and the user that the README tells of."""
-    with DevCluster(tmp_path_factory.mktemp("ceph"), paxos_propose_interval=0.01) as cluster:
-        cluster.create_pool("rbd")
-        cluster.create_user("client.rbd-connect", mon="profile rbd", osd="profile rbd")
+    """A cluster whose monitor commits at once."""
+    with booted(tmp_path_factory.mktemp("ceph")) as cluster:
         yield cluster
 
 

@@ -6,10 +6,10 @@ So a sick cluster fills only its own scope, and a slow image only its own lane.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
 from .ceph.cluster import Cluster, ClusterConfig
 from .errors import NotFoundError, ServiceError
@@ -21,7 +21,7 @@ from .workers.worker import Worker
 __all__ = ["Calls"]
 
 _T = TypeVar("_T")
-_P = ParamSpec("_P")
+_Ts = TypeVarTuple("_Ts")
 _log = logging.getLogger(__name__)
 
 
@@ -42,23 +42,15 @@ class Calls:
         self._running: set[asyncio.Task[Any]] = set()
 
     @property
-    def scopes(self) -> Mapping[str, object]:
-        """The scopes by their names."""
-        return self._scopes
+    def scopes(self) -> Collection[str]:
+        """The names of the scopes."""
+        return self._scopes.keys()
 
     async def start(self) -> None:
         """Start the workers. They connect when they have something to do."""
         await asyncio.gather(*(scope.worker.start() for scope in self._scopes.values()))
 
-    async def run(
-        self,
-        scope: str,
-        image: Hashable | None,
-        function: Callable[Concatenate[Cluster, _P], _T],
-        /,
-        *args: _P.args,
-        **kwargs: _P.kwargs,
-    ) -> _T:
+    async def run(self, scope: str, image: Hashable | None, function: Callable[[Cluster, *_Ts], _T], *args: *_Ts) -> _T:
         """Call a module's function in the scope's worker when its turn has come: that of the scope, and of the image.
 
         ``image`` is None for what changes none. Cancelled while it waits, the call is never made, and its place is
@@ -73,7 +65,7 @@ class Calls:
         progress = current()
         if progress is not None:
             progress.begun = True
-        task = asyncio.create_task(_run(of_scope, image, function, *args, **kwargs))
+        task = asyncio.create_task(_run(of_scope, image, function, *args))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         try:
@@ -94,15 +86,9 @@ class Calls:
         await asyncio.gather(*(scope.worker.stop() for scope in self._scopes.values()))
 
 
-async def _run(
-    scope: _Scope,
-    image: Hashable | None,
-    function: Callable[Concatenate[Cluster, _P], _T],
-    *args: _P.args,
-    **kwargs: _P.kwargs,
-) -> _T:
+async def _run(scope: _Scope, image: Hashable | None, function: Callable[[Cluster, *_Ts], _T], *args: *_Ts) -> _T:
     try:
-        return await scope.worker.run(function, *args, **kwargs)
+        return await scope.worker.run(function, *args)
     finally:
         scope.turns.give_back(image)
 

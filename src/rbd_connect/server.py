@@ -25,7 +25,7 @@ from .transports.http import application
 from .transports.http_connection import MAX_HEADER_BYTES, connection_class
 from .transports.tls import Tls
 
-__all__ = ["Listening", "bind", "serve"]
+__all__ = ["Listening", "allow_many_connections", "bind", "serve"]
 
 _log = logging.getLogger(__name__)
 
@@ -45,12 +45,12 @@ def serve(settings: Settings, on_ready: Callable[[Listening], None]) -> None:
     Calls that have not ended when [listen] drain_timeout has passed are left, and the process ends with status 1. A
     second signal ends it at once. Raises StartError.
     """
-    _allow_many_connections()
+    allow_many_connections()
     asyncio.run(_serve(settings, on_ready))
     _log.info("stopped")
 
 
-def _allow_many_connections() -> None:
+def allow_many_connections() -> None:
     """Raise the number of open files to what is permitted: the usual 1024 is soon used up by connections."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

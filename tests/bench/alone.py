@@ -1,19 +1,17 @@
 """Row 1: one call, alone; by phase, as the server's log has them."""
 
 import asyncio
-import re
-import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from statistics import median
 
-from support.server import Server
+from support.server import Server, phases
 
 from . import bare
 from .callers import TRANSPORTS, Callers, request
 from .progress import shown
-from .table import Line, median
+from .table import Line
 from .workbench import POOL, SCOPE, Bench, Site
 
 __all__ = ["measure"]
@@ -49,7 +47,7 @@ def _times(site: Site, server: Server, calls: int) -> Times:
         taken = {}
         for (name, callers), image in zip(TRANSPORTS.items(), images, strict=True):
             taken[name] = asyncio.run(_call(callers, server, image))
-            for phase, milliseconds in _phases(server.log, image).items():
+            for phase, milliseconds in phases(server, image).items():
                 taken[f"{name} {phase}"] = milliseconds
         for phase, seconds in bare.create(site.connection, by_hand).items():
             taken["bare" if phase == "the call" else f"bare {phase}"] = seconds * 1000
@@ -67,15 +65,7 @@ async def _call(callers: Callers, server: Server, image: str) -> float:
     return answer.seconds * 1000
 
 
-def _phases(log: Path, image: str) -> dict[str, float]:
-    (line,) = [line for line in log.read_text().splitlines() if f'"{image}"' in line]
-    match = re.search(r"ms \((.*?)\)", line)
-    assert match
-    return {name: float(spent) for name, _, spent in (part.rpartition(" ") for part in match[1].split(", "))}
-
-
 def _by_rbd(site: Site, image: str) -> float:
     started = time.perf_counter()
-    words = ("rbd", "--conf", str(site.cluster.conf), "--no-progress", "snap", "create", f"{POOL}/{image}@s")
-    subprocess.run(words, check=True)
+    site.tools.rbd("--no-progress", "snap", "create", f"{POOL}/{image}@s")
     return (time.perf_counter() - started) * 1000

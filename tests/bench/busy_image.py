@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from statistics import median
 
 from support.server import Server
 
 from .callers import Answer, Caller, over_connect, request
 from .progress import shown
-from .table import Line, median
+from .table import Line
 from .workbench import SCOPE, Bench, Site
 
 __all__ = ["measure"]
@@ -24,9 +25,8 @@ def measure(bench: Bench, rounds: int) -> Iterator[Line]:
             for _ in shown(range(rounds), f"row 3, paxos {site.interval:g} s"):
                 for seconds, is_busy in ((alone, False), (beside, True)):
                     answers = asyncio.run(_quiet_calls(server, site, busy=is_busy))
-                    seconds.extend(
-                        answer.seconds * 1000 for answer in answers[1:]
-                    )  # the first meets the paxos interval
+                    after_first = answers[1:]  # which meets the paxos interval
+                    seconds.extend(answer.seconds * 1000 for answer in after_first)
         what = f"a call beside {_WAITING} on a busy image, paxos {site.interval:g} s / alone"
         yield Line(3, what, "ms", median(beside), median(alone), "at most 1.5")
 

@@ -1,17 +1,17 @@
 """Row 2: creates a second, on as many images as there are callers; each caller creates a few, one after the other."""
 
 import asyncio
-import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from statistics import median
 
 from support.server import Server
 
 from . import bare
 from .callers import TRANSPORTS, Caller, Callers, request
 from .progress import shown
-from .table import Line, median
+from .table import Line
 from .workbench import POOL, SCOPE, Bench, Site
 
 __all__ = ["measure"]
@@ -62,5 +62,6 @@ async def _create_all(call: Caller, image: str) -> None:
 
 def _by_rbd(site: Site, images: list[str]) -> float:
     """Run as many `rbd` commands at once, once each."""
-    common = ("rbd", "--conf", str(site.cluster.conf), "--no-progress", "snap", "create")
-    return bare.seconds_for(lambda image: subprocess.run([*common, f"{POOL}/{image}@s"], check=True), images)
+    return bare.seconds_for(
+        lambda image: site.tools.rbd("--no-progress", "snap", "create", f"{POOL}/{image}@s"), images
+    )

@@ -2,17 +2,18 @@
 
 import asyncio
 import re
-import resource
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
-from support.server import Server, workers_of
+from rbd_connect.server import allow_many_connections
+from support.server import Server, descriptors_of, workers_of
 
 from .callers import Answer, over_connect, request
 from .progress import shown
-from .table import Line, median, percentile
+from .table import Line, percentile
 from .workbench import SCOPE, Bench, Site
 
 __all__ = ["measure"]
@@ -39,13 +40,13 @@ class _Held:
             folder = Path("/proc", str(process))
             status = dict(re.findall(r"(\w+):\s+(\d+)", (folder / "status").read_text()))
             threads += int(status["Threads"])
-            descriptors += len(list((folder / "fd").iterdir()))
+            descriptors += descriptors_of(process)
             peak_bytes += int(status["VmHWM"]) * 1024
         return cls(threads, descriptors, peak_bytes)
 
 
 def measure(bench: Bench, rounds: int) -> Iterator[Line]:
-    _allow_many_connections()
+    allow_many_connections()
     site = bench.fast
     answers: list[Answer] = []
     during: list[_Held] = []
@@ -75,11 +76,6 @@ def measure(bench: Bench, rounds: int) -> Iterator[Line]:
     yield Line(5, "  descriptors during / at rest", "", most, resting.descriptors)
     yield Line(5, "  descriptors after / at rest", "", after.descriptors, resting.descriptors, "1.00")
     yield Line(5, "  back at rest after", "s", median(rests))
-
-
-def _allow_many_connections() -> None:
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _once(server: Server, site: Site, number: int, during: list[_Held]) -> list[Answer]:

@@ -1,10 +1,9 @@
 """The table: a line a figure, each against what it is to be compared with."""
 
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["HEAD", "Line", "median", "percentile"]
+__all__ = ["HEAD", "Line", "percentile"]
 
 
 @dataclass(frozen=True)
@@ -29,10 +28,6 @@ class Line:
 
 
 HEAD = f"{'row':>3}  {'':<58}{'':>8}{'server':>9}{'against':>9}{'ratio':>7}  wanted"
-
-
-def median(numbers: Sequence[float]) -> float:
-    return statistics.median(numbers)
 
 
 def percentile(numbers: Sequence[float], percent: int) -> float:

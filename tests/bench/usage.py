@@ -1,22 +1,21 @@
 """Row 6: used bytes against the number of objects, by object map and by ``diff_iterate``; what others notice of it."""
 
 import asyncio
-import re
-import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
+from statistics import median
 from threading import Semaphore
 
 import rbd
 
-from support.server import Server
+from support.server import Server, phases
 
 from .callers import Caller, over_connect, request
 from .progress import shown
-from .table import Line, median
+from .table import Line
 from .workbench import POOL, SCOPE, Bench, Site
 
 __all__ = ["measure"]
@@ -95,10 +94,7 @@ async def _usage_of_next(server: Server, call: Caller, image: str) -> float:
     snapshot = f"s{next(_names)}"
     answer = await call(request(image, snapshot), _PATIENCE_SECONDS)
     assert answer.code is None, answer
-    (line,) = [line for line in server.log.read_text().splitlines() if f'"snapshot_name": "{snapshot}"' in line]
-    match = re.search(r"usage ([\d.]+)", line)
-    assert match
-    return float(match[1])
+    return phases(server, snapshot)["usage"]
 
 
 async def _usage_beside_others(server: Server, site: Site, image: str, calls: int) -> tuple[float, list[float], float]:
@@ -149,11 +145,8 @@ def _fill(site: Site, image: str, kind: _Kind) -> None:
 
 def _by_rbd(site: Site, image: str) -> float:
     """Time `rbd du` of the image's first snapshot, in milliseconds."""
-    common = ("rbd", "--conf", str(site.cluster.conf))
     with site.connection.open_ioctx(POOL) as ioctx, rbd.Image(ioctx, image, read_only=True) as opened:
         snapshot = next(iter(opened.list_snaps()))["name"]
     started = time.perf_counter()
-    subprocess.run(
-        [*common, "du", f"{POOL}/{image}@{snapshot}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True
-    )
+    site.tools.rbd("du", f"{POOL}/{image}@{snapshot}")
     return (time.perf_counter() - started) * 1000

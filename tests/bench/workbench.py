@@ -13,12 +13,12 @@ import rados
 import rbd
 
 from rbd_connect.devcluster import DevCluster
+from support.cluster import POOL, USER, booted
 from support.server import Server, run_server
 from support.tools import Tools, write_scope
 
 __all__ = ["POOL", "SCOPE", "Bench", "Site", "clusters"]
 
-POOL = "rbd"
 SCOPE = "bench"
 
 _IMAGE_BYTES = 4 << 30
@@ -79,8 +79,6 @@ def clusters() -> Iterator[Bench]:
 
 
 def _site(stack: ExitStack, folder: Path, interval: float) -> Site:
-    cluster = stack.enter_context(DevCluster(folder, paxos_propose_interval=interval))
-    cluster.create_pool(POOL)
-    cluster.create_user("client.rbd-connect", mon="profile rbd", osd="profile rbd")
-    connection = stack.enter_context(rados.Rados(conffile=str(cluster.conf), name="client.rbd-connect"))
+    cluster = stack.enter_context(booted(folder, paxos_propose_interval=interval))
+    connection = stack.enter_context(rados.Rados(conffile=str(cluster.conf), name=USER))
     return Site(cluster, interval, connection)

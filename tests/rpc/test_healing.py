@@ -5,13 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-import rados
 import rbd
 
 from conftest import MIB, NewImage
 from rbd_connect.devcluster import DevCluster
 from support.clients import create, request
-from support.server import Server, run_server, workers_of
+from support.cluster import CAPS, booted
+from support.server import Server, descriptors_of, run_server, workers_of
 from support.tools import Tools, wait_until, write_scope
 from support.wire import TRANSPORTS, send, valid
 
@@ -22,7 +22,7 @@ QUICK = ("--ceph-connect-timeout=2", "--ceph-mon-timeout=5", "--ceph-osd-timeout
 @pytest.fixture(scope="module")
 def healing(cluster: DevCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that is the only client of its Ceph user."""
-    cluster.create_user(USER, mon="profile rbd", osd="profile rbd")
+    cluster.create_user(USER, **CAPS)
     settings = write_scope("test", cluster, [f'client = "{USER}"'])
     with run_server(tmp_path_factory.mktemp("healing"), settings) as server:
         yield server
@@ -68,52 +68,37 @@ def test_a_replaced_connection_leaves_nothing_behind(healing: Server, tools: Too
     image = new_image()
     assert create(healing, request("rbd", image, "before")).reply
     wait_until(lambda: len(workers_of(healing)) == 1)
-    descriptors = descriptors_of(healing)
+    descriptors = descriptors_of(healing.process.pid)
     for number in range(5):
         blocklist(tools)
         assert create(healing, request("rbd", image, f"after-{number}")).reply
     wait_until(lambda: len(workers_of(healing)) == 1)
-    wait_until(lambda: descriptors_of(healing) <= descriptors)
+    wait_until(lambda: descriptors_of(healing.process.pid) <= descriptors)
     wait_until(lambda: len(tools.addresses(USER)) == 1)
-
-
-def descriptors_of(server: Server) -> int:
-    return len(list(Path("/proc", str(server.process.pid), "fd").iterdir()))
 
 
 def test_a_key_that_was_rotated_is_used_without_a_restart(
     cluster: DevCluster, tools: Tools, new_image: NewImage, tmp_path: Path
 ) -> None:
     user = "client.rotated"
-    caps = {"mon": "profile rbd", "osd": "profile rbd"}
-    cluster.create_user(user, **caps)
+    cluster.create_user(user, **CAPS)
     image = new_image()
     with run_server(tmp_path, write_scope("test", cluster, [f'client = "{user}"'])) as server:
         assert create(server, request("rbd", image, "before")).reply
         (address,) = tools.addresses(user)
         cluster.command("auth rm", entity=user)
-        cluster.create_user(user, **caps)
+        cluster.create_user(user, **CAPS)
         wait_until(lambda: "connected anew" in server.log.read_text())
         assert create(server, request("rbd", image, "after")).reply
         wait_until(lambda: address not in tools.addresses(user) and len(tools.addresses(user)) == 1)
-
-
-def booted(folder: Path) -> DevCluster:
-    return DevCluster(folder, paxos_propose_interval=0.01)
 
 
 @pytest.fixture(scope="module")
 def down(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where a cluster is that has been stopped."""
     folder = tmp_path_factory.mktemp("down")
-    with booted(folder) as cluster:
-        cluster.create_pool("rbd")
-        cluster.create_user("client.rbd-connect", mon="profile rbd", osd="profile rbd")
-        with (
-            rados.Rados(conffile=str(cluster.conf), name="client.admin") as connection,
-            connection.open_ioctx("rbd") as ioctx,
-        ):
-            rbd.RBD().create(ioctx, "image", 16 * MIB)
+    with booted(folder) as cluster, Tools(cluster).ioctx() as ioctx:
+        rbd.RBD().create(ioctx, "image", 16 * MIB)
     return folder
 
 
@@ -132,7 +117,7 @@ def test_a_cluster_that_is_down_at_the_start_and_up_later(
     down: Path, cluster: DevCluster, new_image: NewImage, tmp_path: Path
 ) -> None:
     """Meanwhile its calls fail at once, and other scopes do not notice."""
-    stopped = booted(down)
+    stopped = DevCluster(down, paxos_propose_interval=0.01)
     scopes = write_scope("down", stopped) + write_scope("test", cluster)
     with run_server(tmp_path, scopes, *QUICK) as server, ThreadPoolExecutor(20) as pool:
         bodies = [request("rbd", "image", f"down-{number}", scope="down") for number in range(20)]
@@ -148,12 +133,15 @@ def test_a_cluster_that_is_down_at_the_start_and_up_later(
 
 
 def test_a_cluster_that_goes_down_and_comes_up_elsewhere(down: Path, tmp_path: Path) -> None:
-    with booted(down) as first, run_server(tmp_path, write_scope("down", first), *QUICK) as server:
+    with (
+        DevCluster(down, paxos_propose_interval=0.01) as first,
+        run_server(tmp_path, write_scope("down", first), *QUICK) as server,
+    ):
         call_until_reached(server, "before")
         first.stop()
         outcome = create(server, request("rbd", "image", "meanwhile", scope="down"))
         assert (outcome.code, outcome.reason) == ("unavailable", "CEPH_TIMED_OUT")
-        with booted(down) as second:
+        with DevCluster(down, paxos_propose_interval=0.01) as second:
             call_until_reached(server, "after")
             names = {snapshot["name"] for snapshot in Tools(second).snapshots("rbd/image")}
             assert {"before", "after"} <= names

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import resource
 import socket
 import time
 from collections.abc import Iterator
@@ -14,8 +13,9 @@ import pytest
 
 from conftest import NewImage
 from rbd_connect.devcluster import DevCluster
+from rbd_connect.server import allow_many_connections
 from support.clients import CLIENTS, request
-from support.server import Server, run_server
+from support.server import Server, descriptors_of, run_server
 from support.tools import wait_until, write_scope
 from support.wire import HTTP, connected, http1_bytes, read_http1, send, valid
 
@@ -145,22 +145,21 @@ def test_a_thousand_connections_that_send_a_byte_a_second(
     cluster: DevCluster, new_image: NewImage, tmp_path: Path
 ) -> None:
     """Half of them are in a head, half in a body. Meanwhile others are served, and afterwards nothing is left."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    allow_many_connections()
     image = new_image()
     limits = ["--limits-header-timeout=6", "--limits-body-timeout=6"]
     with run_server(tmp_path, write_scope("test", cluster), *limits) as server:
         CLIENTS["connect-binary"](server, request("rbd", image, "first"))
-        descriptors = open_descriptors(server)
+        descriptors = descriptors_of(server.process.pid)
         with ThreadPoolExecutor(1) as executor:
             slow = executor.submit(asyncio.run, drip(server.address))
-            wait_until(lambda: open_descriptors(server) >= descriptors + SLOW_CONNECTIONS)
-            while open_descriptors(server) >= descriptors + SLOW_CONNECTIONS:
+            wait_until(lambda: descriptors_of(server.process.pid) >= descriptors + SLOW_CONNECTIONS)
+            while descriptors_of(server.process.pid) >= descriptors + SLOW_CONNECTIONS:
                 for name in ("connect-json", "connect-binary", "grpc-web", "grpcio"):
                     outcome = CLIENTS[name](server, request("rbd", image, f"{name}-{time.monotonic_ns()}"))
                     assert outcome.reply is not None
             assert slow.result() == SLOW_CONNECTIONS
-        wait_until(lambda: open_descriptors(server) <= descriptors + 2)
+        wait_until(lambda: descriptors_of(server.process.pid) <= descriptors + 2)
         assert "Traceback" not in server.log.read_text()
 
 
@@ -183,7 +182,3 @@ async def drip(address: str) -> int:
         return True
 
     return sum(await asyncio.gather(*(one((head, body)[number % 2]) for number in range(SLOW_CONNECTIONS))))
-
-
-def open_descriptors(server: Server) -> int:
-    return len(list(Path(f"/proc/{server.process.pid}/fd").iterdir()))

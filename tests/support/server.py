@@ -74,6 +74,19 @@ def workers_of(server: Server) -> list[int]:
     return [int(child) for child in children.split()]
 
 
+def descriptors_of(process: int) -> int:
+    """How many descriptors a process has open."""
+    return len(list(Path("/proc", str(process), "fd").iterdir()))
+
+
+def phases(server: Server, word: str) -> dict[str, float]:
+    """The milliseconds of each phase of a call, by the one line of the server's log that quotes a word."""
+    (line,) = [line for line in server.log.read_text().splitlines() if f'"{word}"' in line]
+    match = re.search(r"ms \((.*?)\)", line)
+    assert match
+    return {name: float(spent) for name, _, spent in (part.rpartition(" ") for part in match[1].split(", "))}
+
+
 @contextmanager
 def held_up(server: Server, cluster: DevCluster) -> Iterator[None]:
     """Keep what a server does from ending: creates wait for the monitor, which is frozen.

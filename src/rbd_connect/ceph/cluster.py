@@ -103,7 +103,8 @@ class Cluster:
             return self._connection
 
     def _connect(self) -> rados.Rados:
-        self._files = Files([self._config.conf])
+        self._files = Files()
+        self._files.look_at(self._config.conf)
         # What $cluster stands for in a keyring's path is the name of the conf file, as with `ceph --cluster NAME`.
         with conf_errors():
             connection = rados.Rados(
@@ -112,7 +113,7 @@ class Cluster:
                 clustername=self._config.conf.stem,
                 conf=self._options(),
             )
-        self._files = Files([self._config.conf, *keyrings_of(connection)])
+        self._files.look_at(*keyrings_of(connection))
         with connect_errors():
             try:
                 connection.connect()

@@ -1,7 +1,6 @@
 """The files that a connection was made by, and whether they are others by now: a key was rotated, monitors moved."""
 
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
 import rados
@@ -10,6 +9,8 @@ __all__ = ["Files", "keyrings_of"]
 
 _FRESH_SECONDS = 1.0
 
+_Identity = tuple[int, int, int]
+
 
 def keyrings_of(connection: rados.Rados) -> list[Path]:
     """Say where librados looks for the keyring of a connection (``rados_conf_get``)."""
@@ -17,26 +18,26 @@ def keyrings_of(connection: rados.Rados) -> list[Path]:
 
 
 class Files:
-    """Files as they were when this was made. They are looked at once a second at the most."""
+    """Files as they were when they were first looked at; after that, once a second at the most."""
 
-    def __init__(self, paths: Iterable[Path] = ()) -> None:
-        self._paths = tuple(paths)
-        self._seen = self._look()
+    def __init__(self) -> None:
+        self._seen: dict[Path, _Identity | None] = {}
         self._looked = time.monotonic()
         self._changed = False
+
+    def look_at(self, *paths: Path) -> None:
+        """Do so before they are read."""
+        self._seen = self._seen | {path: _identity(path) for path in paths}
 
     def have_changed(self) -> bool:
         """Say whether one was written, replaced, made or removed since."""
         if not self._changed and time.monotonic() - self._looked > _FRESH_SECONDS:
             self._looked = time.monotonic()
-            self._changed = self._look() != self._seen
+            self._changed = any(_identity(path) != seen for path, seen in self._seen.items())
         return self._changed
 
-    def _look(self) -> list[tuple[int, int, int] | None]:
-        return [_identity(path) for path in self._paths]
 
-
-def _identity(path: Path) -> tuple[int, int, int] | None:
+def _identity(path: Path) -> _Identity | None:
     try:
         status = path.stat()
     except OSError:

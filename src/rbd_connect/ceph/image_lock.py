@@ -15,16 +15,17 @@ import rados
 import rbd
 from connectrpc.code import Code
 
+from ..backoff import pauses
 from ..errors import TryLaterError
 from ..progress import phase
 
-__all__ = ["LEASE_SECONDS", "ImageLock"]
+__all__ = ["ImageLock"]
 
 # A server that dies keeps others out for so long; a change that takes longer is no longer alone.
-LEASE_SECONDS = 30
+_LEASE_SECONDS = 30
 
 # What a dead one sent last, an OSD that has to wait for the monitor may do seconds later.
-_PATIENCE_SECONDS = LEASE_SECONDS + 10
+_PATIENCE_SECONDS = _LEASE_SECONDS + 10
 
 _NAME = "rbd-connect"
 _FIRST_PAUSE_SECONDS = 0.002
@@ -69,10 +70,9 @@ class ImageLock:
 
     def _wait_for(self, header: str) -> None:
         deadline = time.monotonic() + _PATIENCE_SECONDS
-        pause = _FIRST_PAUSE_SECONDS
-        while True:
+        for pause in pauses(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS):
             try:
-                self._ioctx.lock_exclusive(header, _NAME, self._cookie, "a change by rbd-connect", LEASE_SECONDS, 0)
+                self._ioctx.lock_exclusive(header, _NAME, self._cookie, "a change by rbd-connect", _LEASE_SECONDS, 0)
             except rados.ObjectBusy:
                 if time.monotonic() > deadline:
                     raise TryLaterError(
@@ -81,7 +81,6 @@ class ImageLock:
             else:
                 return
             time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
 
 def _encoded(name: str, cookie: str) -> bytes:

@@ -151,17 +151,15 @@ class _Calls:
     async def _read(self, procedure: Procedure, context: Context, request_id: str) -> Message:
         """Read the one message of a call, in time and within the limits. Raises Failure."""
         limit = self._limits.message_bytes
-        seconds = self._limits.body_timeout
-        patience = asyncio.get_running_loop().time() + seconds
-        deadline = rpc.deadline() or patience
+        latest, late = refusals.late_body(self._limits.body_timeout)
         try:
-            async with asyncio.timeout_at(min(patience, deadline)):
+            async with asyncio.timeout_at(latest):
                 body, end = await context.read(), await context.read()
             if body is not grpc.aio.EOF and end is grpc.aio.EOF:
                 return procedure.request_class.FromString(_unpacked(body, limit))
             error = refusals.not_supported()
         except TimeoutError:
-            error = refusals.too_slow(seconds) if patience < deadline else rpc.not_started()
+            error = late
         except ConnectError:
             error = refusals.too_large(limit)
         except Exception:  # noqa: BLE001 - zlib.error, EOFError, DecodeError: whatever it is, it is no message

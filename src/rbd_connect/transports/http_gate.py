@@ -181,8 +181,7 @@ def _media_type(content_type: str) -> str:
 
 def _in_time(receive: "ASGIReceiveCallable", seconds: int) -> "ASGIReceiveCallable":
     """Receive a body as long as it comes in time, counted from now. Raises ServiceError, which ``http`` answers."""
-    patience = asyncio.get_running_loop().time() + seconds
-    deadline = rpc.deadline() or patience
+    latest, error = refusals.late_body(seconds)
     is_complete = False
 
     async def receive_in_time() -> "ASGIReceiveEvent":
@@ -190,10 +189,10 @@ def _in_time(receive: "ASGIReceiveCallable", seconds: int) -> "ASGIReceiveCallab
         if is_complete:
             return await receive()
         try:
-            async with asyncio.timeout_at(min(patience, deadline)):
+            async with asyncio.timeout_at(latest):
                 event = await receive()
         except TimeoutError:
-            raise (refusals.too_slow(seconds) if patience < deadline else rpc.not_started()) from None
+            raise error from None
         is_complete = event["type"] != "http.request" or not event.get("more_body", False)
         return event
 

@@ -1,13 +1,17 @@
 """What a transport refuses before a procedure is called, in one wording for all of them."""
 
+import asyncio
+
 from connectrpc.code import Code
 
+from .. import rpc
 from ..errors import ServiceError
 
 __all__ = [
     "bad_header",
     "bad_http",
     "bad_timeout",
+    "late_body",
     "malformed",
     "no_version",
     "not_supported",
@@ -29,6 +33,15 @@ def malformed() -> ServiceError:
 
 def too_large(limit: int) -> ServiceError:
     return ServiceError(Code.RESOURCE_EXHAUSTED, "MESSAGE_TOO_LARGE", f"A message may have {limit} bytes at the most.")
+
+
+def late_body(seconds: int) -> tuple[float, ServiceError]:
+    """Say until when on the event loop's clock a body may come, and what is wrong with a later one."""
+    patience = asyncio.get_running_loop().time() + seconds
+    deadline = rpc.deadline()
+    if deadline is None or patience < deadline:
+        return patience, too_slow(seconds)
+    return deadline, rpc.not_started()
 
 
 def too_slow(seconds: int) -> ServiceError:

@@ -3,7 +3,7 @@
 import pickle
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ..ceph.cluster import ClusterConfig
@@ -39,11 +39,11 @@ class Outcome:
     """
 
     number: int
-    phases: dict[str, float] = field(default_factory=dict)
-    changes: bool = False
-    result: Any = None
-    error: Exception | None = None
-    crash: str | None = None
+    phases: dict[str, float]
+    changes: bool
+    result: Any
+    error: Exception | None
+    crash: str | None
 
 
 @dataclass(frozen=True, slots=True)

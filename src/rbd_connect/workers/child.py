@@ -24,8 +24,8 @@ _log = logging.getLogger(__name__)
 class Child(asyncio.Protocol):
     """One process: calls go there, and outcomes come back in whatever order."""
 
-    def __init__(self, scope: str, on_stale: "Callable[[Child], None]") -> None:
-        self._scope = scope
+    def __init__(self, hello: Hello, on_stale: "Callable[[Child], None]") -> None:
+        self._hello = hello
         self._on_stale = on_stale
         self._numbers = count()
         self._waiting: dict[int, asyncio.Future[Outcome]] = {}
@@ -38,10 +38,11 @@ class Child(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.WriteTransport", transport)
+        self._transport.write(encode(self._hello))
 
-    def begin(self, process: asyncio.subprocess.Process, hello: Hello) -> None:
+    def begin(self, process: asyncio.subprocess.Process) -> None:
+        """Say which process has the other end of the socket."""
         self._process = process
-        self._transport.write(encode(hello))
 
     async def make(self, request_id: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Outcome:
         number = next(self._numbers)
@@ -51,9 +52,13 @@ class Child(asyncio.Protocol):
         self._transport.write(encode(Call(number, request_id, function, arguments)))
         return await outcome
 
-    async def stop(self) -> None:
+    async def retire(self) -> None:
         """End the process when its calls have ended."""
         await self._idle.wait()
+        await self.stop()
+
+    async def stop(self) -> None:
+        """End the process, which leaves the calls that it has."""
         self._transport.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(_END_SECONDS):
@@ -79,7 +84,7 @@ class Child(asyncio.Protocol):
     def connection_lost(self, _error: Exception | None) -> None:
         self.has_ended = True
         if self._waiting:
-            _log.error("the worker of scope %s died during %d calls", self._scope, len(self._waiting))
+            _log.error("the worker of scope %s died during %d calls", self._hello.config.scope, len(self._waiting))
         for waiting in self._waiting.values():
             if not waiting.done():
                 waiting.set_exception(_died())
@@ -94,9 +99,7 @@ async def start(hello: Hello, *, on_stale: Callable[[Child], None]) -> Child:
     """
     ours, theirs = socket.socketpair()
     with theirs:
-        _, child = await asyncio.get_running_loop().create_unix_connection(
-            lambda: Child(hello.config.scope, on_stale), sock=ours
-        )
+        _, child = await asyncio.get_running_loop().create_unix_connection(lambda: Child(hello, on_stale), sock=ours)
         # -P: a file of the working directory is no module of ours.
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -108,7 +111,7 @@ async def start(hello: Hello, *, on_stale: Callable[[Child], None]) -> Child:
             stdin=asyncio.subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
         )
-    child.begin(process, hello)
+    child.begin(process)
     return child
 
 

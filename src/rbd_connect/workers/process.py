@@ -11,7 +11,6 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -86,23 +85,27 @@ class _Worker:
 
     def _make(self, call: Call) -> None:
         with followed(call.request_id) as progress:
+
+            def ended(result: object = None, error: ServiceError | None = None, crash: str | None = None) -> bytes:
+                return encode(Outcome(call.number, progress.phases, progress.changes, result, error, crash))
+
             try:
-                ended = Outcome(call.number, result=call.function(self.cluster, *call.arguments))
+                message = ended(result=call.function(self.cluster, *call.arguments))
             except ServiceError as error:
-                ended = Outcome(call.number, error=error)
+                message = ended(error=error)
             except Exception:  # noqa: BLE001 - the server logs it
-                ended = Outcome(call.number, crash=traceback.format_exc())
-        self._send(replace(ended, phases=progress.phases, changes=progress.changes))
+                message = ended(crash=traceback.format_exc())
+        self._send(message)
 
     def tell_of_files(self) -> None:
         """Say it once where the files that it connected by have changed."""
         if not self._has_told and self.cluster.files_have_changed():
             self._has_told = True
-            self._send(Stale())
+            self._send(encode(Stale()))
 
-    def _send(self, message: Outcome | Stale) -> None:
+    def _send(self, message: bytes) -> None:
         with self._sending:
-            self._channel.sendall(encode(message))
+            self._channel.sendall(message)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from copy import copy
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from functools import partial
+from typing import Any, TypeVar, TypeVarTuple
 
 from connectrpc.code import Code
 
+from ..backoff import pauses
 from ..ceph import operations
 from ..ceph.cluster import Cluster, ClusterConfig
 from ..ceph.errnos import is_connection_lost, is_unreachable
@@ -21,11 +23,9 @@ from .child import Child
 
 __all__ = ["Worker", "WorkerCrashError"]
 
-_FIRST_PAUSE_SECONDS = 0.25
-_LONGEST_PAUSE_SECONDS = 2.0
-
 _T = TypeVar("_T")
-_P = ParamSpec("_P")
+_Ts = TypeVarTuple("_Ts")
+_pauses = partial(pauses, 0.25, 2.0)
 _log = logging.getLogger(__name__)
 
 
@@ -51,9 +51,7 @@ class Worker:
                 self._child = await self._new_child()
             return self._child
 
-    async def run(
-        self, function: Callable[Concatenate[Cluster, _P], _T], /, *args: _P.args, **_kwargs: _P.kwargs
-    ) -> _T:
+    async def run(self, function: Callable[[Cluster, *_Ts], _T], *args: *_Ts) -> _T:
         """Call a module's function there, with the cluster; once more where the connection was lost before it began.
 
         Raises the ServiceError that it raises; TryLaterError where the cluster cannot be reached, and where the process
@@ -73,7 +71,7 @@ class Worker:
         return result
 
     async def stop(self) -> None:
-        """End the processes, which have no calls left."""
+        """End the processes, which have none left of the calls that anybody waits for."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*(each.stop() for each in self._children))
@@ -100,24 +98,24 @@ class Worker:
         if self._child is process:
             _log.warning("scope %s: the connection to the cluster is lost; the next call opens another", self._scope)
             self._child = None
-            self._in_background(process.stop())
+            self._in_background(process.retire())
 
     async def _renew(self, stale: Child) -> None:
         """Connect by the files as they are now, and leave the old connection once that has succeeded."""
-        pause = _FIRST_PAUSE_SECONDS
-        while self._child is stale:
+        for pause in _pauses():
+            if self._child is not stale:
+                return
             fresh = await self._new_child()
             error = await _probe(fresh)
             if error is None and self._child is stale:
                 _log.info("scope %s: connected anew, since its configuration or keyring has changed", self._scope)
                 self._child = fresh
-                await stale.stop()
+                await stale.retire()
                 return
             await fresh.stop()
             if error is not None:
                 _log.warning("scope %s: its configuration or keyring has changed, but: %s", self._scope, error)
             await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     def _begin_outage(self) -> None:
         if self._outage is None:
@@ -129,12 +127,10 @@ class Worker:
 
     async def _wait_for_cluster(self) -> None:
         """Probe, one after the other, until the cluster is reached or says why not."""
-        pause = _FIRST_PAUSE_SECONDS
-        while True:
+        for pause in _pauses():
             await asyncio.sleep(pause)
             if not is_unreachable(await _probe(await self.start())):
                 break
-            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
         _log.info("scope %s: the cluster is reached again", self._scope)
         self._outage = None
 

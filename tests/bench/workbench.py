@@ -12,7 +12,7 @@ from pathlib import Path
 import rados
 import rbd
 
-from rbd_connect.devcluster import DevCluster
+from rbd_connect.devcluster import DevCluster, Shape
 from support.cluster import POOL, USER, booted
 from support.server import Server, run_server
 from support.tools import Tools, write_scope
@@ -79,6 +79,6 @@ def clusters() -> Iterator[Bench]:
 
 
 def _site(stack: ExitStack, folder: Path, interval: float) -> Site:
-    cluster = stack.enter_context(booted(folder, paxos_propose_interval=interval))
+    cluster = stack.enter_context(booted(folder, Shape(paxos_propose_interval=interval)))
     connection = stack.enter_context(rados.Rados(conffile=str(cluster.conf), name=USER))
     return Site(cluster, interval, connection)

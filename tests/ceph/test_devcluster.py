@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from rbd_connect.devcluster import DevCluster, DevClusterError
+from rbd_connect.devcluster import DevCluster, DevClusterError, Shape
 from support.clients import create, request
+from support.cluster import booted
 from support.server import run_server
 from support.tools import Tools, write_scope
 
@@ -14,9 +15,7 @@ from support.tools import Tools, write_scope
 def test_an_osd_without_rbds_class_is_unimplemented(tmp_path: Path) -> None:
     """The one thing of Ceph's that a cluster may lack: the OSD's class rbd. A new boot takes up what was set."""
     folder = tmp_path / "ceph"
-    with DevCluster(folder, paxos_propose_interval=0.01) as cluster:
-        cluster.create_pool("rbd")
-        cluster.create_user("client.rbd-connect", mon="profile rbd", osd="profile rbd")
+    with booted(folder) as cluster:
         Tools(cluster).rbd("create", "--size", "4M", "rbd/image")
         cluster.command("config set", who="osd", name="osd_class_dir", value="/nowhere")
     with DevCluster(folder) as cluster:
@@ -28,5 +27,5 @@ def test_an_osd_without_rbds_class_is_unimplemented(tmp_path: Path) -> None:
 
 def test_a_daemon_that_cannot_start_is_told_with_its_reason(tmp_path: Path) -> None:
     folder = tmp_path / "ceph"
-    with pytest.raises(DevClusterError, match="ceph-osd"), DevCluster(folder, osd_bytes=1):
+    with pytest.raises(DevClusterError, match="ceph-osd"), DevCluster(folder, Shape(osd_bytes=1)):
         pass

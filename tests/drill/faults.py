@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Mapping
 
-from rbd_connect.devcluster import DaemonName
 from support.tools import frozen, wait_until
 
 from .stage import CAPS, USER, Stage
@@ -16,17 +15,17 @@ _FROZEN_SECONDS = 20.0
 _DOWN_SECONDS = 5.0
 
 
-def _freeze(name: DaemonName) -> Fault:
+def _freeze(name: str) -> Fault:
     def fault(stage: Stage) -> None:
-        with frozen(getattr(stage.cluster, name)):
+        with frozen(stage.cluster.daemons[name]):
             time.sleep(_FROZEN_SECONDS)
 
     return fault
 
 
-def _kill(name: DaemonName) -> Fault:
+def _kill(name: str) -> Fault:
     def fault(stage: Stage) -> None:
-        stage.cluster.kill(getattr(stage.cluster, name))
+        stage.cluster.kill(name)
         time.sleep(_DOWN_SECONDS)
         stage.cluster.revive(name)
 
@@ -45,10 +44,10 @@ def _rotate_key(stage: Stage) -> None:
 
 
 FAULTS: Mapping[str, Fault] = {
-    "OSD frozen for 20 s": _freeze("osd"),
-    "OSD killed and restarted": _kill("osd"),
-    "monitor frozen for 20 s": _freeze("mon"),
-    "monitor killed and restarted": _kill("mon"),
+    "OSD frozen for 20 s": _freeze("osd.0"),
+    "OSD killed and restarted": _kill("osd.0"),
+    "monitor frozen for 20 s": _freeze("mon.a"),
+    "monitor killed and restarted": _kill("mon.a"),
     "server's client blocklisted": _blocklist,
     "server's key rotated": _rotate_key,
 }

@@ -10,13 +10,13 @@ import rbd
 from conftest import MIB, NewImage
 from rbd_connect.devcluster import DevCluster
 from support.clients import create, request
-from support.cluster import CAPS, booted
+from support.cluster import CAPS, QUICK, booted
 from support.server import Server, descriptors_of, run_server, workers_of
 from support.tools import Tools, wait_until, write_scope
 from support.wire import TRANSPORTS, send, valid
 
 USER = "client.healing"
-QUICK = ("--ceph-connect-timeout=2", "--ceph-mon-timeout=5", "--ceph-osd-timeout=5")
+IMPATIENT = ("--ceph-connect-timeout=2", "--ceph-mon-timeout=5", "--ceph-osd-timeout=5")
 
 
 @pytest.fixture(scope="module")
@@ -117,9 +117,9 @@ def test_a_cluster_that_is_down_at_the_start_and_up_later(
     down: Path, cluster: DevCluster, new_image: NewImage, tmp_path: Path
 ) -> None:
     """Meanwhile its calls fail at once, and other scopes do not notice."""
-    stopped = DevCluster(down, paxos_propose_interval=0.01)
+    stopped = DevCluster(down, QUICK)
     scopes = write_scope("down", stopped) + write_scope("test", cluster)
-    with run_server(tmp_path, scopes, *QUICK) as server, ThreadPoolExecutor(20) as pool:
+    with run_server(tmp_path, scopes, *IMPATIENT) as server, ThreadPoolExecutor(20) as pool:
         bodies = [request("rbd", "image", f"down-{number}", scope="down") for number in range(20)]
         for outcome in pool.map(lambda body: create(server, body), bodies):
             assert (outcome.code, outcome.reason) == ("unavailable", "CONNECT_FAILED")
@@ -134,14 +134,14 @@ def test_a_cluster_that_is_down_at_the_start_and_up_later(
 
 def test_a_cluster_that_goes_down_and_comes_up_elsewhere(down: Path, tmp_path: Path) -> None:
     with (
-        DevCluster(down, paxos_propose_interval=0.01) as first,
-        run_server(tmp_path, write_scope("down", first), *QUICK) as server,
+        DevCluster(down, QUICK) as first,
+        run_server(tmp_path, write_scope("down", first), *IMPATIENT) as server,
     ):
         call_until_reached(server, "before")
         first.stop()
         outcome = create(server, request("rbd", "image", "meanwhile", scope="down"))
         assert (outcome.code, outcome.reason) == ("unavailable", "CEPH_TIMED_OUT")
-        with DevCluster(down, paxos_propose_interval=0.01) as second:
+        with DevCluster(down, QUICK) as second:
             call_until_reached(server, "after")
             names = {snapshot["name"] for snapshot in Tools(second).snapshots("rbd/image")}
             assert {"before", "after"} <= names

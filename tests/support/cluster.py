@@ -3,21 +3,21 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from rbd_connect.devcluster import DevCluster
+from rbd_connect.devcluster import DevCluster, Shape
 
-__all__ = ["CAPS", "POOL", "USER", "booted"]
+__all__ = ["CAPS", "POOL", "QUICK", "USER", "booted"]
 
 POOL = "rbd"
 USER = "client.rbd-connect"
+QUICK = Shape(paxos_propose_interval=0.01)  # the monitor commits at once
 CAPS: Mapping[str, str] = {"mon": "profile rbd", "osd": "profile rbd"}
 
 
 @contextmanager
-def booted(folder: Path, *, paxos_propose_interval: float = 0.01, **options: Any) -> Iterator[DevCluster]:  # noqa: ANN401 - DevCluster's own
-    """Boot a cluster whose monitor commits at once, unless it is told otherwise; stop it at the end."""
-    with DevCluster(folder, paxos_propose_interval=paxos_propose_interval, **options) as cluster:
+def booted(folder: Path, shape: Shape = QUICK) -> Iterator[DevCluster]:
+    """Boot a cluster; stop it at the end."""
+    with DevCluster(folder, shape) as cluster:
         cluster.create_pool(POOL)
         cluster.create_user(USER, **CAPS)
         yield cluster

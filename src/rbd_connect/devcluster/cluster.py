@@ -1,63 +1,58 @@
-"""DevCluster: one mon, one mgr, one OSD as plain processes in a folder of their own, cephx on."""
+"""DevCluster: monitors, one mgr, one OSD as plain processes in a folder of their own, cephx on."""
 
 import json
 import socket
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
+from string import ascii_lowercase
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import rados
 
-from .conf import ceph_conf
+from .conf import Shape, ceph_conf
 from .daemons import Daemon, DevClusterError, deferred_signals, run
 
-__all__ = ["DaemonName", "DevCluster"]
-
-DaemonName = Literal["mon", "mgr", "osd"]
+__all__ = ["DevCluster"]
 
 _BOOT_SECONDS = 60
 _COMMAND_SECONDS = 30
 _POLL_SECONDS = 0.05
 _ADMIN = "client.admin"
-_COMMANDS: Mapping[DaemonName, Sequence[str]] = {
-    "mon": ("ceph-mon", "-i", "a"),
-    "mgr": ("ceph-mgr", "-i", "x"),
-    "osd": ("ceph-osd", "-i", "0"),
-}
+_MGR = "mgr.x"
+_OSD = "osd.0"
 _CAPS: Mapping[str, Mapping[str, str]] = {
     "mon.": {"mon": "allow *"},
     _ADMIN: {"mon": "allow *", "osd": "allow *", "mgr": "allow *"},
-    "mgr.x": {"mon": "allow profile mgr", "osd": "allow *"},
-    "osd.0": {"mon": "allow profile osd", "mgr": "allow profile osd", "osd": "allow *"},
+    _MGR: {"mon": "allow profile mgr", "osd": "allow *"},
+    _OSD: {"mon": "allow profile osd", "mgr": "allow profile osd", "osd": "allow *"},
 }
 
 
 class DevCluster:
     """A throwaway Ceph cluster. As a context manager it boots, and stops at the end; what is in its folder stays.
 
-    A folder that holds one already is booted as it was left. Raises DevClusterError.
+    A folder that holds one already is booted as it was left. ``daemons`` are by Ceph's names: ``mon.a`` and so on,
+    ``mgr.x``, ``osd.0``. Raises DevClusterError.
     """
 
     def __init__(
         self,
         folder: Path,
+        shape: Shape | None = None,
         *,
-        paxos_propose_interval: float = 1.0,
-        osd_bytes: int = 4 << 30,
         say: Callable[[str], None] = lambda _text: None,
     ) -> None:
         self.folder = folder.absolute()
         self.conf = self.folder / "ceph.conf"
-        self.mon: Daemon
-        self.mgr: Daemon
-        self.osd: Daemon
-        self._paxos_propose_interval = paxos_propose_interval
-        self._osd_bytes = osd_bytes
+        self.daemons: dict[str, Daemon] = {}
+        self._shape = shape or Shape()
+        self.monitors = [f"mon.{letter}" for letter in ascii_lowercase[: self._shape.monitors]]
         self._say = say
-        self._daemons: list[Daemon] = []
+        self._epochs_before: Mapping[str, int] = {}
         self._admin: rados.Rados | None = None
 
     def __enter__(self) -> Self:
@@ -74,6 +69,16 @@ class DevCluster:
         self.stop()
 
     @property
+    def mon(self) -> Daemon:
+        """The first monitor."""
+        return self.daemons[self.monitors[0]]
+
+    @property
+    def osd(self) -> Daemon:
+        """The OSD."""
+        return self.daemons[_OSD]
+
+    @property
     def was_booted_before(self) -> bool:
         """Say whether the folder holds a cluster."""
         return self._fsid_file.exists()
@@ -81,9 +86,9 @@ class DevCluster:
     def stop(self, *, gracefully: bool = True) -> None:
         """Stop the daemons, the monitor last."""
         self.release_admin()
-        for daemon in reversed(self._daemons):
+        for daemon in reversed(self.daemons.values()):
             daemon.stop(gracefully=gracefully)
-        self._daemons.clear()
+        self.daemons.clear()
 
     def command(self, prefix: str, **arguments: Any) -> Any:  # noqa: ANN401 - what JSON holds
         """Give the monitor a command as client.admin (``rados_mon_command``), and return what it answers as JSON."""
@@ -101,14 +106,23 @@ class DevCluster:
             self._admin.shutdown()
             self._admin = None
 
-    def kill(self, daemon: Daemon) -> None:
-        """Kill a daemon, as a power cut does. ``revive`` starts it anew."""
-        daemon.stop(gracefully=False)
-        self._daemons.remove(daemon)
+    def kill(self, *names: str) -> None:
+        """Kill daemons, as a power cut does. ``revive`` starts them anew."""
+        self._epochs_before = self._epochs()
+        for name in names:
+            self.daemons.pop(name).stop(gracefully=False)
 
-    def revive(self, name: DaemonName) -> None:
-        """Start a daemon that was killed. Return when everything is active+clean again."""
-        setattr(self, name, self._start(*_COMMANDS[name]))
+    def revive(self, *names: str) -> None:
+        """Start daemons that were killed. Return when everything is active+clean again."""
+        for name in names:
+            self._start(name)
+        kinds = {name.partition(".")[0] for name in names}
+
+        def all_came_back() -> bool:
+            return all(now > self._epochs_before[kind] for kind, now in self._epochs().items() if kind in kinds)
+
+        # Until the monitors have noticed, they say that nothing has happened.
+        self._wait(all_came_back, f"{', '.join(names)} to come back")
         self.wait_until_clean()
 
     def create_pool(self, name: str) -> None:
@@ -129,14 +143,15 @@ class DevCluster:
         return keyring
 
     def wait_until_clean(self) -> None:
-        """Return when the manager and the OSD are up and every placement group is active+clean."""
+        """Return when all monitors, the manager and the OSD are up, and every placement group is active+clean."""
 
         def clean() -> bool:
             status = self.command("status")
             groups = status["pgmap"]
             states = {state["state_name"]: state["count"] for state in groups.get("pgs_by_state", [])}
             return bool(
-                status["mgrmap"]["available"]
+                len(status["quorum"]) == len(self.monitors)
+                and status["mgrmap"]["available"]
                 and status["osdmap"]["num_up_osds"] == 1
                 and states.get("active+clean", 0) == groups["num_pgs"] == self._placement_groups()
             )
@@ -146,35 +161,30 @@ class DevCluster:
     def _boot(self) -> None:
         new = not self.was_booted_before
         fsid = str(uuid.uuid4()) if new else self._fsid_file.read_text(encoding="utf-8")
-        address = f"[v2:127.0.0.1:{_free_port()}/0]"
+        addresses = dict(zip(self.monitors, self._free_addresses(), strict=True))
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.conf.write_text(
-            ceph_conf(
-                folder=self.folder,
-                fsid=fsid,
-                mon_address=address,
-                paxos_propose_interval=self._paxos_propose_interval,
-                osd_bytes=self._osd_bytes,
-            ),
+            ceph_conf(self._shape, folder=self.folder, fsid=fsid, mon_addresses=addresses.values()),
             encoding="utf-8",
         )
         if new:
             self._say("making keys and a monitor")
             self._make_keyrings()
-            self._make_monitor(fsid, address)
+            self._make_monitors(fsid, addresses)
         else:
-            self._move_monitor(address)
+            self._move_monitors(addresses)
         self._say("starting the monitor")
-        self.mon = self._start(*_COMMANDS["mon"])
+        for name in self.monitors:
+            self._start(name)
         self._wait(self._admin_connects, "the monitor to answer")
         # The manager needs seconds to load its modules, and an OSD to be made: side by side.
         self._say("starting the manager")
-        self.mgr = self._start(*_COMMANDS["mgr"])
+        self._start(_MGR)
         if new:
             self._say("making an OSD")
             self._make_osd()
         self._say("starting the OSD")
-        self.osd = self._start(*_COMMANDS["osd"])
+        self._start(_OSD)
         self._fsid_file.write_text(fsid, encoding="utf-8")
 
     def _make_keyrings(self) -> None:
@@ -196,34 +206,35 @@ class DevCluster:
         for entity in _CAPS:
             run("ceph-authtool", everyone, "--import-keyring", self._keyring(entity))
 
-    def _make_monitor(self, fsid: str, address: str) -> None:
+    def _make_monitors(self, fsid: str, addresses: Mapping[str, str]) -> None:
         monmap = self.folder / "monmap"
         everyone = self._keyring("everyone")
-        run("monmaptool", "--create", "--clobber", "--fsid", fsid, "--addv", "a", address, monmap)
-        (self.folder / "mon").mkdir()
-        run("ceph-mon", *self._daemon_flags, "-i", "a", "--mkfs", "--monmap", monmap, "--keyring", everyone)
+        run("monmaptool", "--create", "--clobber", "--fsid", fsid, *_added(addresses), monmap)
+        for name in addresses:
+            (self.folder / name).mkdir()
+            run("ceph-mon", *self._flags(name), "--mkfs", "--monmap", monmap, "--keyring", everyone)
         everyone.unlink()
-        (self.folder / "mgr").mkdir()
+        (self.folder / _MGR).mkdir()
 
-    def _move_monitor(self, address: str) -> None:
-        """Give the monitor of a kept cluster a new address: its old port may be another's by now."""
+    def _move_monitors(self, addresses: Mapping[str, str]) -> None:
+        """Give the monitors of a kept cluster new addresses: their old ports may be others' by now."""
         monmap = self.folder / "monmap"
-        run("ceph-mon", *self._daemon_flags, "-i", "a", "--extract-monmap", monmap)
-        run("monmaptool", "--rm", "a", monmap)
-        run("monmaptool", "--addv", "a", address, monmap)
-        run("ceph-mon", *self._daemon_flags, "-i", "a", "--inject-monmap", monmap)
+        for name in addresses:
+            run("ceph-mon", *self._flags(name), "--extract-monmap", monmap)
+            run("monmaptool", *(word for other in addresses for word in ("--rm", _id(other))), monmap)
+            run("monmaptool", *_added(addresses), monmap)
+            run("ceph-mon", *self._flags(name), "--inject-monmap", monmap)
 
     def _make_osd(self) -> None:
         identity = str(uuid.uuid4())
         self.command("osd new", uuid=identity)
-        (self.folder / "osd").mkdir()
-        run("ceph-osd", *self._daemon_flags, "-i", "0", "--mkfs", "--osd-uuid", identity)
+        (self.folder / _OSD).mkdir()
+        run("ceph-osd", *self._flags(_OSD), "--mkfs", "--osd-uuid", identity)
 
-    def _start(self, *command: str) -> Daemon:
+    def _start(self, name: str) -> None:
         with deferred_signals():
-            daemon = Daemon([*command, *self._daemon_flags], self.folder / f"{command[0]}.out")
-            self._daemons.append(daemon)
-        return daemon
+            tool = f"ceph-{name.partition('.')[0]}"
+            self.daemons[name] = Daemon([tool, *self._flags(name)], self.folder / f"{name}.out")
 
     def _connect_admin(self) -> rados.Rados:
         admin = rados.Rados(conffile=str(self.conf), name=_ADMIN, conf={"client_mount_timeout": "2"})
@@ -241,6 +252,11 @@ class DevCluster:
             return False
         return True
 
+    def _epochs(self) -> Mapping[str, int]:
+        """Give numbers that rise when a monitor, or the OSD, has come back."""
+        (osd,) = self.command("osd dump")["osds"]
+        return {"mon": self.command("quorum_status")["election_epoch"], "osd": osd["up_from"]}
+
     def _placement_groups(self) -> int:
         """Count the placement groups that the pools call for; the manager's own count lags behind."""
         return sum(pool["pg_num"] for pool in self.command("osd dump")["pools"])
@@ -249,7 +265,7 @@ class DevCluster:
         self._say(f"waiting for {what}")
         deadline = time.monotonic() + _BOOT_SECONDS
         while not condition():
-            for daemon in self._daemons:
+            for daemon in self.daemons.values():
                 daemon.check()
             if time.monotonic() > deadline:
                 raise DevClusterError(
@@ -260,16 +276,25 @@ class DevCluster:
     def _keyring(self, entity: str) -> Path:
         return self.folder / f"{entity}.keyring"
 
-    @property
-    def _daemon_flags(self) -> tuple[str | Path, ...]:
-        """What every daemon is started with. In the foreground even for --mkfs: it forks otherwise, and outlives us."""
-        return ("--conf", self.conf, "--foreground")
+    def _flags(self, name: str) -> tuple[str | Path, ...]:
+        """What a daemon is started with. In the foreground even for --mkfs: it forks otherwise, and outlives us."""
+        return ("--conf", self.conf, "--foreground", "-i", _id(name))
 
     @property
     def _fsid_file(self) -> Path:
         return self.folder / "fsid"
 
+    def _free_addresses(self) -> list[str]:
+        """Choose an address for each monitor, as Ceph writes them; all at once, so that no two are the same."""
+        with ExitStack() as probes:
+            host = self._shape.address
+            ports = [probes.enter_context(socket.create_server((host, 0))).getsockname()[1] for _ in self.monitors]
+        return [f"[v2:{host}:{port}/0]" for port in ports]
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+
+def _id(name: str) -> str:
+    return name.partition(".")[2]
+
+
+def _added(addresses: Mapping[str, str]) -> list[str]:
+    return [word for name, address in addresses.items() for word in ("--addv", _id(name), address)]

@@ -1,18 +1,19 @@
 """The ceph.conf of a throwaway cluster."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["ceph_conf"]
+__all__ = ["Shape", "ceph_conf"]
 
-# One node, so size 1; no more daemons than needed; nothing outside the folder is read or written. One OSD reports every
-# second, since
-# "active+clean" is known only from its reports.
+# One node, so size 1; no more daemons than needed; nothing outside the folder is read or written. The manager ticks
+# every second, since "active+clean" is known only from the OSD's reports to it.
 _TEMPLATE = """\
 [global]
 fsid = {fsid}
-mon host = {mon_address}
-public addr = 127.0.0.1
-cluster addr = 127.0.0.1
+mon host = {mon_host}
+public addr = {address}
+cluster addr = {address}
 ms bind msgr1 = false
 auth cluster required = cephx
 auth service required = cephx
@@ -32,8 +33,9 @@ osd crush chooseleaf type = 0
 
 [mon]
 admin socket = {folder}/$name.asok
-mon data = {folder}/mon
-log file = {folder}/mon.log
+mon data = {folder}/$name
+keyring = {folder}/$name/keyring
+log file = {folder}/$name.log
 mon allow pool size one = true
 mon allow pool delete = true
 mon warn on pool no redundancy = false
@@ -42,8 +44,8 @@ paxos min wait = {paxos_min_wait}
 
 [mgr]
 admin socket = {folder}/$name.asok
-mgr data = {folder}/mgr
-log file = {folder}/mgr.log
+mgr data = {folder}/$name
+log file = {folder}/$name.log
 mgr initial modules =
 mgr pool = false
 mgr tick period = 1
@@ -51,8 +53,8 @@ mgr stats period = 1
 
 [osd]
 admin socket = {folder}/$name.asok
-osd data = {folder}/osd
-log file = {folder}/osd.log
+osd data = {folder}/$name
+log file = {folder}/$name.log
 osd objectstore = bluestore
 bluestore block size = {osd_bytes}
 osd memory target = 1073741824
@@ -61,13 +63,24 @@ osd memory target = 1073741824
 _DEFAULT_PAXOS_MIN_WAIT = 0.05
 
 
-def ceph_conf(*, folder: Path, fsid: str, mon_address: str, paxos_propose_interval: float, osd_bytes: int) -> str:
-    """Write the ceph.conf. ``paxos_propose_interval`` is in seconds; the wait beside it never exceeds it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What a cluster is like: the seconds between its monitors' commits, the OSD's size, the address of all daemons."""
+
+    paxos_propose_interval: float = 1.0
+    osd_bytes: int = 4 << 30
+    monitors: int = 1
+    address: str = "127.0.0.1"
+
+
+def ceph_conf(shape: Shape, *, folder: Path, fsid: str, mon_addresses: Iterable[str]) -> str:
+    """Write the ceph.conf. The monitors' wait beside the interval never exceeds it."""
     return _TEMPLATE.format(
         folder=folder,
         fsid=fsid,
-        mon_address=mon_address,
-        paxos_propose_interval=paxos_propose_interval,
-        paxos_min_wait=min(_DEFAULT_PAXOS_MIN_WAIT, paxos_propose_interval),
-        osd_bytes=osd_bytes,
+        address=shape.address,
+        mon_host=",".join(mon_addresses),
+        paxos_propose_interval=shape.paxos_propose_interval,
+        paxos_min_wait=min(_DEFAULT_PAXOS_MIN_WAIT, shape.paxos_propose_interval),
+        osd_bytes=shape.osd_bytes,
     )

@@ -10,8 +10,7 @@ import rados
 import rbd
 
 from rbd_connect.ceph import object_map
-
-from .workbench import POOL
+from support.cluster import POOL
 
 __all__ = ["create", "create_many", "seconds_for"]
 

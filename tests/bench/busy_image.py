@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from statistics import median
 
+from support.callers import Answer, Caller, over_connect, request
+from support.cluster import SCOPE
 from support.server import Server
 
-from .callers import Answer, Caller, over_connect, request
 from .progress import shown
 from .table import Line
-from .workbench import SCOPE, Bench, Site
+from .workbench import Bench, Site
 
 __all__ = ["measure"]
 

@@ -6,12 +6,13 @@ import time
 from collections.abc import Iterator, Sequence
 from itertools import count
 
+from support.callers import Answer, Caller, over_connect, over_grpc, request
+from support.cluster import SCOPE
 from support.server import Server
 
-from .callers import Answer, Caller, over_connect, over_grpc, request
 from .progress import shown
 from .table import Line, percentile
-from .workbench import SCOPE, Bench, Site
+from .workbench import Bench, Site
 
 __all__ = ["measure"]
 

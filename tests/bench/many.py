@@ -6,13 +6,14 @@ from collections import defaultdict
 from collections.abc import Iterator
 from statistics import median
 
+from support.callers import TRANSPORTS, Caller, Callers, request
+from support.cluster import POOL, SCOPE
 from support.server import Server
 
 from . import bare
-from .callers import TRANSPORTS, Caller, Callers, request
 from .progress import shown
 from .table import Line
-from .workbench import POOL, SCOPE, Bench, Site
+from .workbench import Bench, Site
 
 __all__ = ["measure"]
 

@@ -9,12 +9,13 @@ from pathlib import Path
 from statistics import median
 
 from rbd_connect.server import allow_many_connections
+from support.callers import Answer, over_connect, request
+from support.cluster import SCOPE
 from support.server import Server, descriptors_of, workers_of
 
-from .callers import Answer, over_connect, request
 from .progress import shown
 from .table import Line, percentile
-from .workbench import SCOPE, Bench, Site
+from .workbench import Bench, Site
 
 __all__ = ["measure"]
 

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from itertools import cycle, islice
 
+from support.callers import TRANSPORTS, Answer, Caller, request
+from support.cluster import SCOPE
 from support.server import Server
 
-from .callers import TRANSPORTS, Answer, Caller, request
 from .progress import shown
 from .table import Line
-from .workbench import SCOPE, Bench, Site
+from .workbench import Bench, Site
 
 __all__ = ["measure"]
 

@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Iterator
 
+from support.callers import Caller, over_connect, request
 from support.server import Server
 from support.tools import frozen
 
-from .callers import Caller, over_connect, request
 from .progress import shown
 from .table import Line, percentile
 from .workbench import Bench, Site

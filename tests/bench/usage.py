@@ -11,12 +11,13 @@ from threading import Semaphore
 
 import rbd
 
+from support.callers import Caller, over_connect, request
+from support.cluster import POOL, SCOPE
 from support.server import Server, phases
 
-from .callers import Caller, over_connect, request
 from .progress import shown
 from .table import Line
-from .workbench import POOL, SCOPE, Bench, Site
+from .workbench import Bench, Site
 
 __all__ = ["measure"]
 

@@ -17,9 +17,8 @@ from support.cluster import POOL, USER, booted
 from support.server import Server, run_server
 from support.tools import Tools, write_scope
 
-__all__ = ["POOL", "SCOPE", "Bench", "Site", "clusters"]
+__all__ = ["Bench", "Site", "clusters"]
 
-SCOPE = "bench"
 
 _IMAGE_BYTES = 4 << 30
 _numbers = count(1)

@@ -1,25 +1,42 @@
-"""Where a drill takes place: a cluster, a server of it, images to make snapshots of."""
+"""Where drills take place: a cluster, a server of it, images to make snapshots of; and how long faults last there."""
 
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
-import rados
 import rbd
 
-from bench.workbench import POOL, SCOPE
-from rbd_connect.devcluster import DevCluster
+from rbd_connect.devcluster import DevCluster, Shape
+from support.cluster import POOL, QUICK, SCOPE, booted
 from support.server import Server, run_server
 from support.tools import Tools, write_scope
 
-__all__ = ["IMAGE_BYTES", "USER", "Stage", "staged"]
+from .traffic import Traffic
 
-USER = "client.rbd-connect"
-CAPS: Mapping[str, str] = {"mon": "profile rbd", "osd": "profile rbd"}
+__all__ = ["FULL", "IMAGE_BYTES", "SHORT", "Pace", "Scene", "Stage", "staged"]
+
 IMAGE_BYTES = 16 << 20
+
+_WRITTEN = b"x" * (5 << 20)
 _IMAGES = 16
+
+_numbers = count(1)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds that things last: what is well, what is frozen, what is down."""
+
+    calm: float
+    frozen: float
+    down: float
+
+
+FULL = Pace(calm=2.0, frozen=20.0, down=5.0)
+SHORT = Pace(calm=0.5, frozen=4.0, down=1.0)
 
 
 @dataclass(frozen=True)
@@ -28,35 +45,75 @@ class Stage:
 
     cluster: DevCluster
     server: Server
-    images: list[str]
+    folder: Path
+    pace: Pace
 
     @property
     def tools(self) -> Tools:
         return Tools(self.cluster)
 
-    def listed(self) -> dict[str, dict[str, int]]:
-        """The snapshots of each image, name and size, as `rbd snap ls` prints them."""
-        return {
-            image: {snapshot["name"]: int(snapshot["size"]) for snapshot in self.tools.snapshots(f"{POOL}/{image}")}
-            for image in self.images
-        }
+    def new_images(self, number: int, pool: str = POOL, features: int | None = None) -> list[str]:
+        """Make images with some data; give their names, with the pool's before them."""
+        names = [f"image-{next(_numbers)}" for _ in range(number)]
+        with self.tools.ioctx(pool) as ioctx:
+            for name in names:
+                rbd.RBD().create(ioctx, name, IMAGE_BYTES, features=features)
+                with rbd.Image(ioctx, name) as image:
+                    image.write(_WRITTEN, 0)
+        return [f"{pool}/{name}" for name in names]
+
+    @contextmanager
+    def another_server(self, *flags: str, ends_with: int = 0) -> Iterator[Server]:
+        """Start a second server of the cluster."""
+        with (
+            tempfile.TemporaryDirectory(dir=self.folder) as folder,
+            run_server(Path(folder), write_scope(SCOPE, self.cluster), *flags, ends_with=ends_with) as server,
+        ):
+            yield server
+
+
+@dataclass
+class Scene:
+    """A drill on a stage: its images and the calls on them, and an image for calls when all is healthy again.
+
+    What is removed by the drill itself is noted in ``gone``: an image (``pool/image``), or ``pool/image@snapshot``.
+    ``at_end`` is unwound when no call is under way any more; ``wrong`` has what is found wrong besides the calls.
+    """
+
+    stage: Stage
+    images: list[str]
+    quiet_image: str
+    traffic: Traffic = field(default_factory=Traffic)
+    gone: set[str] = field(default_factory=set)
+    at_end: ExitStack = field(default_factory=ExitStack)
+    wrong: list[str] = field(default_factory=list)
+
+    @classmethod
+    def on(cls, stage: Stage) -> "Scene":
+        quiet_image, *images = stage.new_images(1 + _IMAGES)
+        return cls(stage, images, quiet_image)
+
+    @property
+    def tools(self) -> Tools:
+        return self.stage.tools
+
+    @property
+    def cluster(self) -> DevCluster:
+        return self.stage.cluster
+
+    def expect(self, holds: object, what: str) -> None:
+        """Note that something is wrong unless it holds."""
+        if not holds:
+            self.wrong.append(what)
 
 
 @contextmanager
-def staged(name: str) -> Iterator[Stage]:
-    """Set the stage, on a cluster of its own."""
-    with (
-        tempfile.TemporaryDirectory(prefix=f"drill-{name}-") as folder,
-        DevCluster(Path(folder) / "ceph", paxos_propose_interval=0.01) as cluster,
-    ):
-        cluster.create_pool(POOL)
-        cluster.create_user(USER, **CAPS)
-        images = [f"image-{number}" for number in range(_IMAGES)]
+def staged(pace: Pace, shape: Shape = QUICK) -> Iterator[Stage]:
+    """Set a stage, on a cluster of its own."""
+    with tempfile.TemporaryDirectory(prefix="drill-") as name:
+        folder = Path(name)
         with (
-            rados.Rados(conffile=str(cluster.conf), name="client.admin") as connection,
-            connection.open_ioctx(POOL) as ioctx,
+            booted(folder / "ceph", shape) as cluster,
+            run_server(folder, write_scope(SCOPE, cluster)) as server,
         ):
-            for image in images:
-                rbd.RBD().create(ioctx, image, IMAGE_BYTES)
-        with run_server(Path(folder), write_scope(SCOPE, cluster)) as server:
-            yield Stage(cluster, server, images)
+            yield Stage(cluster, server, folder, pace)

@@ -3,30 +3,36 @@
 import asyncio
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, cycle, islice
+from typing import Any
 
-from bench.callers import TRANSPORTS, Answer, Caller, request
+from support.callers import TRANSPORTS, Answer, Caller, over_connect, request
 from support.server import Server
 
 __all__ = ["Record", "Traffic"]
 
 _DEADLINE_SECONDS = 90.0
 _PAUSE_AFTER_ERROR_SECONDS = 0.2
+_POLL_SECONDS = 0.02
 
 _names = count(1)
 
 
 @dataclass(frozen=True)
 class Record:
-    """A call, and what was answered."""
+    """A call, and what was answered. ``image`` has the pool's name before it."""
 
     image: str
     snapshot: str
     answer: Answer
+
+    @property
+    def is_ok(self) -> bool:
+        return self.answer.code is None
 
 
 class Traffic:
@@ -36,46 +42,107 @@ class Traffic:
         self.records: list[Record] = []
 
     @contextmanager
-    def on(self, server: Server, images: Sequence[str], callers: int) -> Iterator[None]:
+    def on(self, server: Server, images: Sequence[str], callers: int, *, pause: float = 0.0) -> Iterator[None]:
         """Keep callers calling, over each transport and on each image; at the end, wait for their last answers.
 
-        They are on a thread of their own: daemons that a fault starts end with the thread that started them.
+        Each rests for ``pause`` seconds between its calls.
         """
         done = threading.Event()
-        with ThreadPoolExecutor(1) as pool:
-            running = pool.submit(asyncio.run, self._call_until(done, server, images, callers))
+
+        async def call_until_done() -> None:
+            async with _callers(server, callers) as ways:
+                await asyncio.gather(
+                    *(self._keep_calling(way, image, done, pause) for way, image in zip(ways, cycle(images)))
+                )
+
+        with _elsewhere(call_until_done()) as running:
             try:
                 yield
             finally:
                 done.set()
                 running.result()
 
-    def success_after(self, moment: float, patience: float) -> float | None:
-        """Wait for a call that was asked after a moment and succeeded; give the seconds since then, None in vain."""
-        while time.perf_counter() < moment + patience:
-            came = [
-                record.answer.came
-                for record in self.records
-                if record.answer.asked >= moment and record.answer.code is None
-            ]
-            if came:
-                return min(came) - moment
-            time.sleep(0.05)
-        return None
+    @contextmanager
+    def once(self, server: Server, images: Sequence[str]) -> Iterator["Future[None]"]:
+        """Call once on each image, all at the same time. Give what ends when all are answered; it has by the end."""
 
-    async def _call_until(self, done: threading.Event, server: Server, images: Sequence[str], callers: int) -> None:
-        async with AsyncExitStack() as stack:
-            ways: list[Caller] = []
-            for transport in TRANSPORTS.values():
-                ways += await stack.enter_async_context(transport(server, callers // len(TRANSPORTS)))
-            await asyncio.gather(
-                *(self._keep_calling(way, images[number % len(images)], done) for number, way in enumerate(ways))
-            )
+        async def call_each() -> None:
+            async with _callers(server, len(images)) as ways:
+                await asyncio.gather(*(self._call(way, image) for way, image in zip(ways, images, strict=True)))
 
-    async def _keep_calling(self, call: Caller, image: str, done: threading.Event) -> None:
+        with _elsewhere(call_each()) as running:
+            yield running
+
+    def first_success(self, server: Server, image: str, patience: float) -> float | None:
+        """Call until it succeeds, on an image that nobody else wants; give the seconds it took, or None in vain."""
+
+        async def call_until() -> None:
+            async with over_connect(server, 1) as (call,):
+                while time.perf_counter() < started + patience:
+                    record = await self._call(call, image)
+                    if record is None or record.is_ok:
+                        return
+                    await asyncio.sleep(_POLL_SECONDS)
+
+        started = time.perf_counter()
+        with _elsewhere(call_until()) as running:
+            running.result()
+        record = self._last(image)
+        return record.answer.came - started if record.is_ok else None
+
+    def success_everywhere(self, moment: float, patience: float, images: Collection[str]) -> float | None:
+        """Wait until a call on each of some images succeeded that was asked after a moment.
+
+        Give the seconds from then until the last of those came, or None in vain.
+        """
+        first: dict[str, float] = {}
+        while len(first) < len(images):
+            if time.perf_counter() > moment + patience:
+                return None
+            time.sleep(_POLL_SECONDS)
+            for record in list(self.records):
+                if record.image in images and record.is_ok and record.answer.asked >= moment:
+                    first.setdefault(record.image, record.answer.came - moment)
+        return max(first.values(), default=0.0)
+
+    def _last(self, image: str) -> Record:
+        return next(record for record in reversed(self.records) if record.image == image)
+
+    async def _keep_calling(self, call: Caller, image: str, done: threading.Event, pause: float) -> None:
         while not done.is_set():
-            snapshot = f"d{next(_names)}"
-            answer = await call(request(image, snapshot), _DEADLINE_SECONDS)
-            self.records.append(Record(image, snapshot, answer))
-            if answer.code is not None:
-                await asyncio.sleep(_PAUSE_AFTER_ERROR_SECONDS)
+            record = await self._call(call, image)
+            if record is None:
+                return
+            await asyncio.sleep(pause if record.is_ok else max(pause, _PAUSE_AFTER_ERROR_SECONDS))
+
+    async def _call(self, call: Caller, image: str) -> Record | None:
+        """Give None where the connection was lost, and no other call can be made on it."""
+        snapshot = f"d{next(_names)}"
+        pool, _, name = image.partition("/")
+        asked = time.perf_counter()
+        try:
+            answer = await call(request(name, snapshot, pool=pool), _DEADLINE_SECONDS)
+        except ConnectionError:
+            self.records.append(Record(image, snapshot, Answer(asked, time.perf_counter(), code="unavailable")))
+            return None
+        record = Record(image, snapshot, answer)
+        self.records.append(record)
+        return record
+
+
+@asynccontextmanager
+async def _callers(server: Server, number: int) -> AsyncIterator[list[Caller]]:
+    async with AsyncExitStack() as stack:
+        groups = [
+            await stack.enter_async_context(transport(server, -(-number // len(TRANSPORTS))))
+            for transport in TRANSPORTS.values()
+        ]
+        yield list(islice((way for ways in zip(*groups, strict=True) for way in ways), number))
+
+
+@contextmanager
+def _elsewhere(work: Coroutine[Any, Any, None]) -> "Iterator[Future[None]]":
+    """Run it on a thread of its own: the daemons that a fault starts end with the thread that started them."""
+    run: Callable[[Coroutine[Any, Any, None]], None] = asyncio.run
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(run, work)

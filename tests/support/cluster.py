@@ -6,8 +6,9 @@ from pathlib import Path
 
 from rbd_connect.devcluster import DevCluster, Shape
 
-__all__ = ["CAPS", "POOL", "QUICK", "USER", "booted"]
+__all__ = ["CAPS", "POOL", "QUICK", "SCOPE", "USER", "booted"]
 
+SCOPE = "test"
 POOL = "rbd"
 USER = "client.rbd-connect"
 QUICK = Shape(paxos_propose_interval=0.01)  # the monitor commits at once

@@ -22,6 +22,7 @@ __all__ = [
     "connect_errors",
     "errno_of",
     "is_connection_lost",
+    "is_denied",
     "is_unreachable",
 ]
 
@@ -193,6 +194,11 @@ def is_connection_lost(error: Exception | None) -> bool:
 def is_unreachable(error: Exception | None) -> bool:
     """Say whether an error tells that the cluster did not answer when it was to be connected to."""
     return isinstance(error, CephError) and error.reason == _UNREACHABLE.reason
+
+
+def is_denied(error: Exception | None) -> bool:
+    """Say whether an error tells that the connection, as it was when it was opened, has no caps for the call."""
+    return isinstance(error, CephError) and error.reason == _CAPS.reason
 
 
 def _ceph_error(meaning: Meaning, number: int | None) -> CephError:

@@ -102,7 +102,10 @@ class _Maps:
         unread: Sequence[Listed],
         read: Sequence[Listed],
     ) -> None:
-        """``unread`` are the snapshots of which the flags will do. Raises what the bindings raise, as do the others."""
+        """``unread`` are the snapshots of which it will do that their maps are there, and valid.
+
+        Raises what the bindings raise, as do the others.
+        """
         self._objects = [_objects(snapshot.size, object_size) for snapshot in read]
         header = f"rbd_header.{image_id}"
         # ``rbd_get_flags`` would want a handle that is set to the snapshot, for which librbd reads the snapshot's
@@ -111,14 +114,23 @@ class _Maps:
             Reply(partial(ioctx.aio_execute, header, "rbd", "get_flags", _U64.pack(snapshot.id), _U64.size))
             for snapshot in [*unread, *read]
         ]
+
+        def begin_to_read(snapshot: Listed, length: int) -> Reply:
+            return Reply(partial(ioctx.aio_read, object_map.object_name(image_id, snapshot.id), length, 0))
+
+        # A create that was interrupted can leave a snapshot without a map, and no flag says so before it is looked for.
+        # The head's map then still has what changed before that snapshot as changed; and so has the next one's.
+        self._unread = [begin_to_read(snapshot, 1) for snapshot in unread]
         self._maps = [
-            Reply(partial(ioctx.aio_read, object_map.object_name(image_id, snapshot.id), encoded_size(objects), 0))
+            begin_to_read(snapshot, encoded_size(objects))
             for snapshot, objects in zip(read, self._objects, strict=True)
         ]
 
     def are_valid(self) -> bool:
-        """Say whether all of them are."""
+        """Say whether all of them are. Raises ``rados.ObjectNotFound`` where one is not there."""
         flags = [_U64.unpack(reply.wait())[0] for reply in self._flags]
+        for reply in self._unread:
+            reply.wait()
         return not any(of_snapshot & _MAP_INVALID for of_snapshot in flags)
 
     def read(self) -> list[ObjectMap]:

@@ -4,6 +4,7 @@ files were changed, and spared where the cluster cannot be reached.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine
 from copy import copy
 from functools import partial
@@ -14,7 +15,7 @@ from connectrpc.code import Code
 from ..backoff import pauses
 from ..ceph import operations
 from ..ceph.cluster import Cluster, ClusterConfig
-from ..ceph.errnos import is_connection_lost, is_unreachable
+from ..ceph.errnos import is_connection_lost, is_denied, is_unreachable
 from ..errors import ServiceError, TryLaterError
 from ..progress import current
 from . import child
@@ -25,6 +26,7 @@ __all__ = ["Worker", "WorkerCrashError"]
 
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
+_RECONSIDER_SECONDS = 2.0
 _pauses = partial(pauses, 0.25, 2.0)
 _log = logging.getLogger(__name__)
 
@@ -42,6 +44,7 @@ class Worker:
         self._child: Child | None = None
         self._children: set[Child] = set()
         self._outage: TryLaterError | None = None
+        self._reconsidered = float("-inf")
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> Child:
@@ -86,10 +89,12 @@ class Worker:
             self._leave(process)
         if is_unreachable(outcome.error):
             self._begin_outage()
+        if is_denied(outcome.error):
+            self._reconsider(process)
         return outcome
 
     async def _new_child(self) -> Child:
-        process = await child.start(self._hello, on_stale=lambda stale: self._in_background(self._renew(stale)))
+        process = await child.start(self._hello, on_stale=lambda stale: self._in_background(self._follow_files(stale)))
         self._children = {each for each in self._children if not each.has_ended} | {process}
         return process
 
@@ -100,22 +105,33 @@ class Worker:
             self._child = None
             self._in_background(process.retire())
 
-    async def _renew(self, stale: Child) -> None:
-        """Connect by the files as they are now, and leave the old connection once that has succeeded."""
+    async def _follow_files(self, stale: Child) -> None:
+        """Connect by the files as they are now: try until that succeeds, and use the old connection until then."""
         for pause in _pauses():
+            await self._renew(stale, "its configuration or keyring has changed")
             if self._child is not stale:
                 return
-            fresh = await self._new_child()
-            error = await _probe(fresh)
-            if error is None and self._child is stale:
-                _log.info("scope %s: connected anew, since its configuration or keyring has changed", self._scope)
-                self._child = fresh
-                await stale.retire()
-                return
-            await fresh.stop()
-            if error is not None:
-                _log.warning("scope %s: its configuration or keyring has changed, but: %s", self._scope, error)
             await asyncio.sleep(pause)
+
+    def _reconsider(self, process: Child) -> None:
+        """Connect anew, where that was not tried just now: what was granted since, a connection does not have."""
+        now = time.monotonic()
+        if self._child is process and now - self._reconsidered > _RECONSIDER_SECONDS:
+            self._reconsidered = now
+            self._in_background(self._renew(process, "it may have been granted more since"))
+
+    async def _renew(self, stale: Child, reason: str) -> None:
+        """Try to connect anew, and leave the old connection where that succeeds."""
+        fresh = await self._new_child()
+        error = await _probe(fresh)
+        if error is None and self._child is stale:
+            _log.info("scope %s: connected anew, since %s", self._scope, reason)
+            self._child = fresh
+            await stale.retire()
+            return
+        await fresh.stop()
+        if error is not None:
+            _log.warning("scope %s: not connected anew, although %s: %s", self._scope, reason, error)
 
     def _begin_outage(self) -> None:
         if self._outage is None:

@@ -12,11 +12,11 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from otterscale.storage.v1.storage_pb2 import CreateImageSnapshotRequest
-from support.clients import grpc_outcome, grpc_stubs
-from support.server import PROCEDURE, Server
+from otterscale.storage.v1.storage_pb2 import CreateImageSnapshotRequest, Image
 
-from .workbench import POOL, SCOPE
+from .clients import grpc_outcome, grpc_stubs
+from .cluster import POOL, SCOPE
+from .server import PROCEDURE, Server
 
 __all__ = ["TRANSPORTS", "Answer", "Caller", "Callers", "over_connect", "over_grpc", "request"]
 
@@ -27,6 +27,7 @@ class Answer:
 
     asked: float
     came: float
+    snapshot: Image.Snapshot | None = None
     code: str | None = None
     reason: str | None = None
 
@@ -40,8 +41,8 @@ Caller = Callable[[CreateImageSnapshotRequest, float | None], Awaitable[Answer]]
 Callers = Callable[[Server, int], AbstractAsyncContextManager[Sequence[Caller]]]
 
 
-def request(image: str, snapshot: str = "s", scope: str = SCOPE) -> CreateImageSnapshotRequest:
-    return CreateImageSnapshotRequest(scope=scope, pool_name=POOL, image_name=image, snapshot_name=snapshot)
+def request(image: str, snapshot: str = "s", *, scope: str = SCOPE, pool: str = POOL) -> CreateImageSnapshotRequest:
+    return CreateImageSnapshotRequest(scope=scope, pool_name=pool, image_name=image, snapshot_name=snapshot)
 
 
 @asynccontextmanager
@@ -95,9 +96,9 @@ class _Connection(asyncio.Protocol):
         status, reply = await self._answered
         came = time.perf_counter()
         if status == 200:
-            return Answer(asked, came)
+            return Answer(asked, came, Image.Snapshot.FromString(reply))
         error = json.loads(reply)
-        return Answer(asked, came, error["code"], _reason(error))
+        return Answer(asked, came, None, error["code"], _reason(error))
 
     def data_received(self, data: bytes) -> None:
         self._received += data
@@ -123,10 +124,10 @@ def _reason(error: dict[str, Any]) -> str:
 async def _call_grpc(stub: Any, message: CreateImageSnapshotRequest, timeout: float | None) -> Answer:  # noqa: ANN401, ASYNC109
     asked = time.perf_counter()
     try:
-        await stub.CreateImageSnapshot(message, timeout=timeout)
+        snapshot = await stub.CreateImageSnapshot(message, timeout=timeout)
     except grpc.aio.AioRpcError as error:
         came = time.perf_counter()
         outcome = grpc_outcome(error)
         # Where the deadline passed for grpc's own client, there are no details.
-        return Answer(asked, came, outcome.code, outcome.reason if outcome.details else None)
-    return Answer(asked, time.perf_counter())
+        return Answer(asked, came, None, outcome.code, outcome.reason if outcome.details else None)
+    return Answer(asked, time.perf_counter(), snapshot)

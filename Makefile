@@ -10,10 +10,11 @@ BIN := .venv/bin
 DEBIAN := ceph-mon ceph-mgr ceph-osd ceph-common python3-rados python3-rbd python3-venv curl
 DEBIAN_TEST := chromium
 DEBIAN_BENCH := nghttp2-client
+DEBIAN_DRILL := iproute2
 GENERATED := src/otterscale
 JAVASCRIPT := tests/javascript
 
-.PHONY: help dev test bench bench-transports drill lint check-generated generate lock debian debian-test debian-bench clean
+.PHONY: help dev test bench bench-transports drill lint check-generated generate lock debian debian-test debian-bench debian-drill clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -27,8 +28,8 @@ test: .venv/installed $(JAVASCRIPT)/gen/page.js | debian-test ## Run every test 
 bench: .venv/installed ## Measure the server beside the bare bindings; never fails a build (ARGS="--rows 1,3 --rounds 2")
 	@PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
 
-drill: .venv/installed ## Break things while calls go on, and see what becomes of each call (ARGS="--only OSD")
-	@PYTHONPATH=tests $(BIN)/python -m drill $(ARGS)
+drill: .venv/installed debian-drill ## Break things while calls go on, and see what becomes of each call (ARGS="--only OSD")
+	@PYTHONPATH=tests unshare --map-root-user --net $(BIN)/python -m drill $(ARGS)
 
 bench-transports: .venv/installed debian-bench ## Measure calls a second over each transport (ARGS="--rounds 9")
 	@PYTHONPATH=tests $(BIN)/python -m bench.transports $(ARGS)
@@ -61,8 +62,9 @@ clean: ## Remove what was installed and cached here
 debian: PACKAGES := $(DEBIAN)
 debian-test: PACKAGES := $(DEBIAN_TEST)
 debian-bench: PACKAGES := $(DEBIAN_BENCH)
-debian-test debian-bench: | debian
-debian debian-test debian-bench:
+debian-drill: PACKAGES := $(DEBIAN_DRILL)
+debian-test debian-bench debian-drill: | debian
+debian debian-test debian-bench debian-drill:
 	@missing=; for package in $(PACKAGES); do \
 		[ "$$(dpkg-query -W -f '$${db:Status-Status}' $$package 2>/dev/null || true)" = installed ] || missing="$$missing $$package"; \
 	done; \

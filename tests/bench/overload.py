@@ -4,14 +4,13 @@ import asyncio
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 from rbd_connect.server import allow_many_connections
 from support.callers import Answer, over_connect, request
 from support.cluster import SCOPE
-from support.server import Server, descriptors_of, workers_of
+from support.server import Held, Server
 
 from .progress import shown
 from .table import Line, percentile
@@ -26,40 +25,20 @@ _REFUSED = "SCOPE_BUSY"
 _MIB = 1 << 20
 
 
-@dataclass(frozen=True)
-class _Held:
-    """What the server and its workers hold."""
-
-    threads: int
-    descriptors: int
-    peak_bytes: int
-
-    @classmethod
-    def by(cls, server: Server) -> "_Held":
-        threads = descriptors = peak_bytes = 0
-        for process in (server.process.pid, *workers_of(server)):
-            folder = Path("/proc", str(process))
-            status = dict(re.findall(r"(\w+):\s+(\d+)", (folder / "status").read_text()))
-            threads += int(status["Threads"])
-            descriptors += descriptors_of(process)
-            peak_bytes += int(status["VmHWM"]) * 1024
-        return cls(threads, descriptors, peak_bytes)
-
-
 def measure(bench: Bench, rounds: int) -> Iterator[Line]:
     allow_many_connections()
     site = bench.fast
     answers: list[Answer] = []
-    during: list[_Held] = []
+    during: list[Held] = []
     rests: list[float] = []
     flags = (f"--calls-at-once={_AT_ONCE}", f"--calls-waiting={_WAITING}")
     with bench.server(*flags, **{SCOPE: site}) as server:
         asyncio.run(_once(server, site, 1, []))  # connects
-        resting = _Held.by(server)
+        resting = Held.by(server)
         for _ in shown(range(rounds), "row 5"):
             answers += asyncio.run(_once(server, site, _CALLERS, during))
             rests.append(_seconds_until(resting, server))
-        after = _Held.by(server)
+        after = Held.by(server)
         held = _held_milliseconds(server.log)
     served = [answer for answer in answers if answer.code is None]
     refused = [answer.seconds * 1000 for answer in answers if answer.reason == _REFUSED]
@@ -79,21 +58,21 @@ def measure(bench: Bench, rounds: int) -> Iterator[Line]:
     yield Line(5, "  back at rest after", "s", median(rests))
 
 
-async def _once(server: Server, site: Site, number: int, during: list[_Held]) -> list[Answer]:
+async def _once(server: Server, site: Site, number: int, during: list[Held]) -> list[Answer]:
     images = site.new_images(number)
     async with over_connect(server, number) as callers:
         tasks = [asyncio.ensure_future(call(request(image), None)) for call, image in zip(callers, images, strict=True)]
         while not all(task.done() for task in tasks):
             await asyncio.wait(tasks, timeout=0.2)
-            during.append(_Held.by(server))
+            during.append(Held.by(server))
         return [task.result() for task in tasks]
 
 
-def _seconds_until(resting: _Held, server: Server) -> float:
+def _seconds_until(resting: Held, server: Server) -> float:
     """Wait until the server has no more threads and descriptors than it had. Give up after a minute."""
     started = time.monotonic()
     while time.monotonic() - started < 60:
-        now = _Held.by(server)
+        now = Held.by(server)
         if now.threads <= resting.threads and now.descriptors <= resting.descriptors:
             break
         time.sleep(0.1)

@@ -1,41 +1,74 @@
 """`python -m drill`: the drills that are asked for, in one table."""
 
+import secrets
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from math import inf
+from statistics import median
 
 import click
 
 from .drills import Drill, Report, run
 from .program import PROGRAM
+from .soak import growth, soak
 from .stage import FULL, SHORT, staged
+from .verdict import Verdict
 
 _WIDTH = 48
+_SOAK = "soak"
 _MOST_SHOWN = 10
 
 
 @click.command()
 @click.option("--only", default="", help="Drills whose names have this in them.")
 @click.option("--short", is_flag=True, help="Let faults last for seconds only.")
-def main(only: str, *, short: bool) -> None:
+@click.option("--soak", "minutes", default=30.0, show_default=True, help="Minutes that the soak lasts; 0: none.")
+@click.option("--seed", type=int, help="Repeat the soak's faults and calls: the seed that it printed.")
+def main(only: str, minutes: float, seed: int | None, *, short: bool) -> None:
     """Break things while calls go on, and see what became of each call. Ends with 1 where that is wrong."""
-    program = [(shape, [drill for drill in drills if only in drill.name]) for shape, drills in PROGRAM]
+    fine = _drill(only, short=short)
+    if minutes and only in _SOAK:
+        fine &= _soak(60 * minutes, seed if seed is not None else secrets.randbits(32))
+    sys.exit(0 if fine else 1)
+
+
+def _drill(only: str, *, short: bool) -> bool:
+    program = [(set_stage, [drill for drill in drills if only in drill.name]) for set_stage, drills in PROGRAM]
     total = sum(len(drills) for _, drills in program)
-    if not total:
+    if not total and only not in _SOAK:
         raise click.BadParameter(f"no drill has {only!r} in its name", param_hint="--only")
     click.echo(f"{'drill':<{_WIDTH}}{'calls':>7}{'checked':>9}{'heal s':>8}{'all s':>7}  verdict")
     fine = True
     with click.progressbar(length=total, file=sys.stderr, label="Drilling", item_show_func=_name) as bar:
-        for shape, drills in program:
+        for set_stage, drills in program:
             if drills:
-                with staged(SHORT if short else FULL, shape) as stage:
+                with set_stage(SHORT if short else FULL) as stage:
                     for drill in drills:
                         bar.update(0, drill)
                         report = run(drill, stage)
                         fine &= report.is_fine
                         click.echo("\n".join(_lines(report)))
                         bar.update(1)
-    sys.exit(0 if fine else 1)
+    return fine
+
+
+def _soak(seconds: float, seed: int) -> bool:
+    click.echo(f"{_SOAK} of {seconds / 60:g} minutes, seed {seed}")
+    with staged(FULL) as stage, click.progressbar(length=int(seconds), file=sys.stderr, label="Soaking") as bar:
+        soaked = soak(stage, seed, seconds, lambda passed: bar.update(int(passed) - bar.pos))
+    verdict = soaked.verdict
+    by_name: dict[str, list[float]] = defaultdict(list)
+    for name, heal in soaked.heals:
+        by_name[name].append(inf if heal is None else heal)
+    click.echo(f"    {soaked.calls} calls, {verdict.looked_at} looked up: {_counted(verdict.outcomes)}")
+    click.echo(f"    of unknown outcome: {_counted(verdict.unknown)}")
+    for name, heals in by_name.items():
+        click.echo(f"    {len(heals):>3} times {name}: healed in {median(heals):.2f} s, {max(heals):.2f} at the most")
+    for what, (before, after) in growth(soaked.held).items():
+        click.echo(f"    {what}: {before:,.0f} in the second fifth, {after:,.0f} in the last")
+    click.echo("\n".join([f"    {'WRONG' if verdict.wrong else 'right'}", *_wrongs(verdict)]))
+    return not verdict.wrong
 
 
 def _name(drill: Drill | None) -> str | None:
@@ -53,7 +86,11 @@ def _lines(report: Report) -> Sequence[str]:
         lines.append(f"    of unknown outcome: {_counted(verdict.unknown)}")
     if report.drill.checks:
         lines.append(f"    also checked: {report.drill.checks}")
-    return lines + [f"    WRONG: {wrong}" for wrong in verdict.wrong[:_MOST_SHOWN]]
+    return [*lines, *_wrongs(verdict)]
+
+
+def _wrongs(verdict: Verdict) -> Sequence[str]:
+    return [f"    WRONG: {wrong}" for wrong in verdict.wrong[:_MOST_SHOWN]]
 
 
 def _seconds(seconds: float | None) -> str:

@@ -1,18 +1,24 @@
-"""All drills, by the shape of the cluster that they need."""
+"""All drills, by the stage that they need."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from functools import partial
 
-from rbd_connect.devcluster import Shape
 from support.cluster import QUICK
 
 from .drills import Drill
-from .faults import client, daemons
+from .faults import client, daemons, images, links, locks, servers, space
+from .stage import Pace, Stage, staged, staged_on_two_hosts
 
 __all__ = ["PROGRAM"]
 
-_THREE_MONITORS = Shape(paxos_propose_interval=0.01, monitors=3)
-
-PROGRAM: Sequence[tuple[Shape, Sequence[Drill]]] = (
-    (QUICK, (*daemons.DRILLS, *client.DRILLS)),
-    (_THREE_MONITORS, daemons.LEADER_DRILLS),
+PROGRAM: Sequence[tuple[Callable[[Pace], AbstractContextManager[Stage]], Sequence[Drill]]] = (
+    (
+        staged,
+        (*daemons.DRILLS, *client.DRILLS, *images.DRILLS, *space.DRILLS, *locks.DRILLS, *servers.DRILLS),
+    ),
+    (partial(staged, shape=replace(QUICK, monitors=3)), daemons.LEADER_DRILLS),
+    (partial(staged, shape=space.TINY), space.TINY_DRILLS),
+    (staged_on_two_hosts, links.DRILLS),
 )

@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 
@@ -14,9 +14,10 @@ from support.cluster import POOL, QUICK, SCOPE, booted
 from support.server import Server, run_server
 from support.tools import Tools, write_scope
 
+from .network import HERE, THERE, Network, two_hosts
 from .traffic import Traffic
 
-__all__ = ["FULL", "IMAGE_BYTES", "SHORT", "Pace", "Scene", "Stage", "staged"]
+__all__ = ["FULL", "IMAGE_BYTES", "SHORT", "Pace", "Scene", "Stage", "staged", "staged_on_two_hosts"]
 
 IMAGE_BYTES = 16 << 20
 
@@ -47,6 +48,13 @@ class Stage:
     server: Server
     folder: Path
     pace: Pace
+    link: Network | None = None
+
+    @property
+    def network(self) -> Network:
+        """What is between the server and the cluster, where they are on two hosts."""
+        assert self.link is not None
+        return self.link
 
     @property
     def tools(self) -> Tools:
@@ -117,3 +125,17 @@ def staged(pace: Pace, shape: Shape = QUICK) -> Iterator[Stage]:
             run_server(folder, write_scope(SCOPE, cluster)) as server,
         ):
             yield Stage(cluster, server, folder, pace)
+
+
+@contextmanager
+def staged_on_two_hosts(pace: Pace) -> Iterator[Stage]:
+    """Set a stage whose server is on another host than the cluster and the callers."""
+    with tempfile.TemporaryDirectory(prefix="drill-") as name, two_hosts() as (network, there):
+        folder = Path(name)
+        listen = (f"--listen-http={THERE}:0", f"--listen-grpc={THERE}:0")
+        with (
+            booted(folder / "ceph", replace(QUICK, address=HERE)) as cluster,
+            run_server(folder, write_scope(SCOPE, cluster), *listen, prefix=there) as server,
+        ):
+            network.spare(*(int(address.rpartition(":")[2]) for address in (server.address, server.grpc_address)))
+            yield Stage(cluster, server, folder, pace, network)

@@ -42,18 +42,13 @@ class Traffic:
         self.records: list[Record] = []
 
     @contextmanager
-    def on(self, server: Server, images: Sequence[str], callers: int, *, pause: float = 0.0) -> Iterator[None]:
-        """Keep callers calling, over each transport and on each image; at the end, wait for their last answers.
-
-        Each rests for ``pause`` seconds between its calls.
-        """
+    def on(self, server: Server, images: Sequence[str], callers: int) -> Iterator[None]:
+        """Keep callers calling, over each transport and on each image; at the end, wait for their last answers."""
         done = threading.Event()
 
         async def call_until_done() -> None:
             async with _callers(server, callers) as ways:
-                await asyncio.gather(
-                    *(self._keep_calling(way, image, done, pause) for way, image in zip(ways, cycle(images)))
-                )
+                await asyncio.gather(*(self._keep_calling(way, image, done) for way, image in zip(ways, cycle(images))))
 
         with _elsewhere(call_until_done()) as running:
             try:
@@ -108,20 +103,22 @@ class Traffic:
     def _last(self, image: str) -> Record:
         return next(record for record in reversed(self.records) if record.image == image)
 
-    async def _keep_calling(self, call: Caller, image: str, done: threading.Event, pause: float) -> None:
+    async def _keep_calling(self, call: Caller, image: str, done: threading.Event) -> None:
+        """Call over and over; what is to be called otherwise overrides this."""
         while not done.is_set():
             record = await self._call(call, image)
             if record is None:
                 return
-            await asyncio.sleep(pause if record.is_ok else max(pause, _PAUSE_AFTER_ERROR_SECONDS))
+            if not record.is_ok:
+                await asyncio.sleep(_PAUSE_AFTER_ERROR_SECONDS)
 
-    async def _call(self, call: Caller, image: str) -> Record | None:
-        """Give None where the connection was lost, and no other call can be made on it."""
+    async def _call(self, call: Caller, image: str, seconds: float = _DEADLINE_SECONDS) -> Record | None:
+        """Create another snapshot. Give None where the connection was lost, and no other call can be made on it."""
         snapshot = f"d{next(_names)}"
         pool, _, name = image.partition("/")
         asked = time.perf_counter()
         try:
-            answer = await call(request(name, snapshot, pool=pool), _DEADLINE_SECONDS)
+            answer = await call(request(name, snapshot, pool=pool), seconds)
         except ConnectionError:
             self.records.append(Record(image, snapshot, Answer(asked, time.perf_counter(), code="unavailable")))
             return None

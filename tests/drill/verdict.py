@@ -9,9 +9,9 @@ from support.tools import ToolFailedError, Tools
 
 from .traffic import Record
 
-__all__ = ["Found", "Verdict", "judge", "look"]
+__all__ = ["TROUBLE", "Found", "Verdict", "judge", "look"]
 
-_TROUBLE = frozenset({"OUTCOME_UNKNOWN", "CEPH_TIMED_OUT", "CONNECT_FAILED", "CONNECTION_LOST", "LOCK_UNAVAILABLE"})
+TROUBLE = frozenset({"OUTCOME_UNKNOWN", "CEPH_TIMED_OUT", "CONNECT_FAILED", "CONNECTION_LOST", "LOCK_UNAVAILABLE"})
 _LOOKED_AT_ONCE = 4
 
 
@@ -66,18 +66,21 @@ def judge(
     brings about, besides those of a cluster in trouble.
     """
     verdict = Verdict()
+    # Where a snapshot was removed, what it used counts for the next one.
+    shifted = {name.partition("@")[0] for name in gone if "@" in name}
     for record in records:
         answer = record.answer
         name = f"{record.image}@{record.snapshot}"
         verdict.outcomes["ok" if record.is_ok else f"{answer.code} {answer.reason or ''}".strip()] += 1
-        if not record.is_ok and answer.reason is not None and answer.reason not in _TROUBLE | set(also_expected):
+        if not record.is_ok and answer.reason is not None and answer.reason not in TROUBLE | set(also_expected):
             verdict.wrong.append(f"{name} was answered {answer.code} {answer.reason}")
         if record.image in gone or name in gone:
             continue
         verdict.looked_at += 1
         snapshot = found[record.image].get(record.snapshot)
         if record.is_ok:
-            verdict.wrong.extend(f"{name} was acknowledged, and {problem}" for problem in _problems(record, snapshot))
+            problems = _problems(record, snapshot, usage_holds=record.image not in shifted)
+            verdict.wrong.extend(f"{name} was acknowledged, and {problem}" for problem in problems)
         elif answer.reason is None or answer.reason == "OUTCOME_UNKNOWN":  # without a reason, the client itself gave up
             verdict.unknown["not there" if snapshot is None else "there"] += 1
         elif snapshot is not None:
@@ -85,7 +88,7 @@ def judge(
     return verdict
 
 
-def _problems(record: Record, found: Found | None) -> Iterable[str]:
+def _problems(record: Record, found: Found | None, *, usage_holds: bool) -> Iterable[str]:
     """Say what is wrong with a snapshot that was acknowledged. Used bytes may have been left unset."""
     told = record.answer.snapshot
     assert told is not None
@@ -93,5 +96,5 @@ def _problems(record: Record, found: Found | None) -> Iterable[str]:
         yield "is not there"
     elif told.quota_bytes != found.size:
         yield f"has {found.size} bytes, not {told.quota_bytes}"
-    elif told.HasField("used_bytes") and told.used_bytes != found.used:
+    elif usage_holds and told.HasField("used_bytes") and told.used_bytes != found.used:
         yield f"uses {found.used} bytes, not {told.used_bytes}"

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -41,15 +41,34 @@ class Server:
 
 @contextmanager
 def run_server(
-    folder: Path, settings: str, *flags: str, environment: Mapping[str, str] | None = None, ends_with: int = 0
+    folder: Path,
+    settings: str,
+    *flags: str,
+    environment: Mapping[str, str] | None = None,
+    ends_with: int = 0,
+    prefix: Sequence[str] = (),
 ) -> Iterator[Server]:
-    """Start a server with a settings file, wait until it says that it serves; stop it, and see it end as it should."""
+    """Start a server with a settings file, wait until it says that it serves; stop it, and see it end as it should.
+
+    ``prefix`` are words before its command, which run it somewhere else.
+    """
     config = folder / "rbd-connect.toml"
     config.write_text(settings, encoding="utf-8")
     log = folder / "server.log"
     with log.open("w") as sink:
         process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", COMMAND, "serve", "--config", str(config), *_FREE_PORTS, *flags],
+            [
+                *prefix,
+                "setpriv",
+                "--pdeathsig",
+                "KILL",
+                COMMAND,
+                "serve",
+                "--config",
+                str(config),
+                *_FREE_PORTS,
+                *flags,
+            ],
             stdout=subprocess.PIPE,
             stderr=sink,
             text=True,
@@ -77,6 +96,28 @@ def workers_of(server: Server) -> list[int]:
 def descriptors_of(process: int) -> int:
     """How many descriptors a process has open."""
     return len(list(Path("/proc", str(process), "fd").iterdir()))
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a server and its workers hold: threads, descriptors, and memory, now and at its peak."""
+
+    threads: int
+    descriptors: int
+    resident_bytes: int
+    peak_bytes: int
+
+    @classmethod
+    def by(cls, server: Server) -> "Held":
+        """Look at it. Raises OSError where a worker ends meanwhile."""
+        held = [cls._by_process(process) for process in (server.process.pid, *workers_of(server))]
+        return cls(*(sum(column) for column in zip(*map(astuple, held), strict=True)))
+
+    @classmethod
+    def _by_process(cls, process: int) -> "Held":
+        text = Path("/proc", str(process), "status").read_text()
+        status = {name: int(number) for name, number in re.findall(r"(\w+):\s+(\d+)", text)}
+        return cls(status["Threads"], descriptors_of(process), status["VmRSS"] * 1024, status["VmHWM"] * 1024)
 
 
 def phases(server: Server, word: str) -> dict[str, float]:

@@ -60,6 +60,11 @@ class Tools:
             since = ["--from-snap", snapshot["name"]]
         return used
 
+    def delete(self, image: str) -> None:
+        """Delete an image and its snapshots."""
+        self.rbd("snap", "purge", "--no-progress", image)
+        self.rbd("rm", "--no-progress", image)
+
     def watchers(self, image: str) -> list[Any]:
         """Who has the image open, as `rbd status` prints it."""
         watchers = self.rbd_json("status", image)["watchers"]

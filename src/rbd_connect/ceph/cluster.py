@@ -1,11 +1,12 @@
 """One scope's connection to its Ceph cluster: opened at the first call, shared by all, closed last."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import rados
 
@@ -15,6 +16,20 @@ from .files import Files, keyrings_of
 from .fullness import Fullness
 
 __all__ = ["Cluster", "ClusterConfig"]
+
+# Who comes back is to be found within seconds. By default librados tries a monitor every 3 s at first, every 30 s at
+# last, and gives one that is frozen 30 s before it turns to another; a connection may take 10 s to be made, and 15 s
+# may pass before the next (src/common/options/global.yaml.in).
+_RECONNECT_OPTIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "mon_client_hunt_interval": "1",
+        "mon_client_hunt_interval_max_multiple": "4",
+        "mon_client_ping_interval": "2",
+        "mon_client_ping_timeout": "8",
+        "ms_connection_ready_timeout": "5",
+        "ms_max_backoff": "1",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +139,7 @@ class Cluster:
 
     def _options(self) -> dict[str, str]:
         options = {
+            **_RECONNECT_OPTIONS,
             "client_mount_timeout": str(self._config.connect_timeout),
             "rados_mon_op_timeout": str(self._config.mon_timeout),
             "rados_osd_op_timeout": str(self._config.osd_timeout),

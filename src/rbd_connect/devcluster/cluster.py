@@ -131,6 +131,10 @@ class DevCluster:
         self.command("osd pool application enable", pool=name, app="rbd")
         self.wait_until_clean()
 
+    def delete_pool(self, name: str) -> None:
+        """Delete a pool, and all that is in it."""
+        self.command("osd pool delete", pool=name, pool2=name, yes_i_really_really_mean_it=True)
+
     def create_user(self, name: str, **caps: str) -> Path:
         """Create a Ceph user, and write its keyring where librados finds it.
 

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from ..ceph.cluster import Cluster, ClusterConfig
+from ..ceph.sockets import Sockets
 from ..errors import ServiceError
 from ..log import configure
 from ..progress import followed
@@ -59,10 +60,12 @@ def _messages(channel: socket.socket) -> Iterator[Any]:
 
 
 def _serve(messages: Iterator[Call | None], worker: "_Worker") -> None:
+    sockets = Sockets()
     for call in messages:
         if call is not None:
             worker.start(call)
         worker.threads.review()
+        sockets.review()
         worker.tell_of_files()
     if worker.threads.running:
         os._exit(1)

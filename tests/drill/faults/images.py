@@ -1,0 +1,101 @@
+"""What other clients do to images and pools while calls on them are in flight."""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from support.tools import ToolFailedError, wait_until
+
+from ..drills import Drill
+from ..stage import Scene
+
+__all__ = ["DRILLS"]
+
+_VICTIMS = 4
+_POOL = "victim"
+_GONE = frozenset({"IMAGE_NOT_FOUND", "VANISHED", "SNAPSHOT_VANISHED"})
+
+
+def _insist(action: Callable[..., object], *words: str) -> None:
+    """Do what Ceph refuses as long as somebody has the image open."""
+
+    def succeeds() -> bool:
+        with suppress(ToolFailedError):
+            action(*words)
+            return True
+        return False
+
+    wait_until(succeeds)
+
+
+def _remove_snapshots(scene: Scene) -> None:
+    """Remove what was acknowledged, and what nobody was told of yet."""
+    ends = time.monotonic() + scene.stage.pace.calm
+    while time.monotonic() < ends:
+        for image in scene.images[:_VICTIMS]:
+            for snapshot in scene.tools.snapshots(image):
+                name = f"{image}@{snapshot['name']}"
+                scene.gone.add(name)
+                scene.tools.rbd("snap", "rm", "--no-progress", name)
+
+
+def _delete_images(scene: Scene) -> None:
+    """By way of the trash, where nobody makes another snapshot."""
+
+    def delete(pool: str, number: str) -> None:
+        scene.tools.rbd("snap", "purge", "--no-progress", "--pool", pool, "--image-id", number)
+        scene.tools.rbd("trash", "rm", "--no-progress", f"{pool}/{number}")
+
+    for image in scene.images[:_VICTIMS]:
+        scene.gone.add(image)
+        _insist(delete, *_trashed(scene, image))
+
+
+def _rename_images(scene: Scene) -> None:
+    """And rename them back, so that what was created before and meanwhile is found under the old name."""
+    for image in scene.images[:_VICTIMS]:
+        _insist(scene.tools.rbd, "rename", image, f"{image}-renamed")
+        time.sleep(scene.stage.pace.calm / _VICTIMS)
+        _insist(scene.tools.rbd, "rename", f"{image}-renamed", image)
+
+
+def _resize_images(scene: Scene) -> None:
+    for size in ("32M", "8M", "16M"):
+        for image in scene.images[:_VICTIMS]:
+            scene.tools.rbd("resize", "--no-progress", "--allow-shrink", "--size", size, image)
+
+
+def _move_images_to_trash(scene: Scene) -> None:
+    for image in scene.images[:_VICTIMS]:
+        pool, number = _trashed(scene, image)
+        time.sleep(scene.stage.pace.calm / _VICTIMS)
+        _insist(scene.tools.rbd, "trash", "restore", f"{pool}/{number}")
+
+
+def _trashed(scene: Scene, image: str) -> tuple[str, str]:
+    """Move an image to the trash. Give its pool, and its id."""
+    number = scene.tools.rbd_json("info", image)["id"]
+    _insist(scene.tools.rbd, "trash", "mv", image)
+    return image.partition("/")[0], number
+
+
+def _delete_pool(scene: Scene) -> None:
+    scene.cluster.create_pool(_POOL)
+    images = scene.stage.new_images(8, _POOL)
+    scene.gone.update(images)
+    with scene.traffic.on(scene.stage.server, images, 16):
+        time.sleep(scene.stage.pace.calm)
+        scene.cluster.delete_pool(_POOL)
+        time.sleep(scene.stage.pace.calm)
+    last = {record.image: record.answer.reason for record in scene.traffic.records if record.image in images}
+    scene.expect(set(last.values()) == {"POOL_NOT_FOUND"}, f"calls on a pool that was deleted ended with {last}")
+
+
+DRILLS = (
+    Drill("snapshots removed", _remove_snapshots, brings=_GONE),
+    Drill("images deleted", _delete_images, brings=_GONE),
+    Drill("images renamed, and back", _rename_images, brings=_GONE),
+    Drill("images resized", _resize_images),
+    Drill("images moved to the trash, and restored", _move_images_to_trash, brings=_GONE),
+    Drill("pool deleted", _delete_pool, brings=_GONE | {"POOL_NOT_FOUND"}),
+)

@@ -29,7 +29,7 @@ bench: .venv/installed ## Measure the server beside the bare bindings; never fai
 	@PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
 
 drill: .venv/installed debian-drill ## Break things while calls go on, and see what becomes of each call (ARGS="--only OSD")
-	@PYTHONPATH=tests unshare --map-root-user --net $(BIN)/python -m drill $(ARGS)
+	@PYTHONPATH=tests unshare --map-root-user --net sh -c 'ip link set lo up && exec "$$@"' sh $(BIN)/python -m drill $(ARGS)
 
 bench-transports: .venv/installed debian-bench ## Measure calls a second over each transport (ARGS="--rounds 9")
 	@PYTHONPATH=tests $(BIN)/python -m bench.transports $(ARGS)

@@ -15,10 +15,11 @@ _PATIENCE_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class Drill:
-    """``fault`` breaks something and mends it; when it returns all is healthy, and what is called since is to succeed.
+    """``fault`` breaks something and mends it. All is healthy as soon as `rbd` makes a snapshot after that.
 
-    ``heals_within`` are the seconds until a call on a quiet image has succeeded, ``everywhere_within`` those until one
-    has on each image. ``brings`` are the reasons of errors that are no surprise, besides those of a cluster in trouble.
+    ``heals_within`` are the seconds from then until a call on a quiet image has succeeded, ``everywhere_within`` those
+    until one has on each image. ``brings`` are the reasons of errors that are no surprise, besides those of a cluster
+    in trouble. ``takes_long`` tells drills that wait for what Ceph does after half a minute.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Drill:
     heals_within: float = 5.0
     everywhere_within: float = 10.0
     brings: frozenset[str] = frozenset()
+    takes_long: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ def run(drill: Drill, stage: Stage) -> Report:
     with scene.traffic.on(stage.server, scene.images, drill.callers):
         time.sleep(stage.pace.calm)
         drill.fault(scene)
+        scene.tools.rbd("snap", "create", "--no-progress", f"{scene.witness}@healthy")
         healthy = time.perf_counter()
         left = [image for image in scene.images if image not in scene.gone]
         heal = scene.traffic.first_success(stage.server, scene.quiet_image, _PATIENCE_SECONDS)

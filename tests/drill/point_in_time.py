@@ -13,6 +13,7 @@ import rbd
 
 from support.tools import Tools, wait_until
 
+from . import writer
 from .traffic import Record
 from .writer import NUMBER, SLOT_BYTES, SLOTS
 
@@ -46,25 +47,25 @@ def writing(tools: Tools, image: str, folder: Path) -> Iterator[Writer]:
     """Have an image written to; return when some writes were acknowledged."""
     pool, _, name = image.partition("/")
     log = folder / f"{name}.writes"
-    words = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "drill.writer"]
+    words = ["setpriv", "--pdeathsig", "KILL", sys.executable, writer.__file__]
     process = subprocess.Popen([*words, str(tools.cluster.conf), pool, name, str(log)])
-    writer = Writer(process, image, log)
+    started = Writer(process, image, log)
     try:
-        wait_until(lambda: log.exists() and len(writer.times("a")) > SLOTS)
-        yield writer
+        wait_until(lambda: log.exists() and len(started.times("a")) > SLOTS)
+        yield started
     finally:
         process.send_signal(signal.SIGCONT)
-        writer.kill()
+        started.kill()
 
 
-def problems(tools: Tools, writer: Writer, records: Iterable[Record]) -> Iterator[str]:
+def problems(tools: Tools, by: Writer, records: Iterable[Record]) -> Iterator[str]:
     """Say where a snapshot lacks what was acknowledged before its create was asked for, has what was issued after the
     answer, or has some of what was written between and not what was written before that.
     """
-    issued, acknowledged = writer.times("i"), writer.times("a")
-    pool, _, name = writer.image.partition("/")
+    issued, acknowledged = by.times("i"), by.times("a")
+    pool, _, name = by.image.partition("/")
     for record in records:
-        if record.image == writer.image and record.is_ok:
+        if record.image == by.image and record.is_ok:
             with tools.ioctx(pool) as ioctx, rbd.Image(ioctx, name, snapshot=record.snapshot, read_only=True) as image:
                 found = [NUMBER.unpack(image.read(slot * SLOT_BYTES, NUMBER.size))[0] for slot in range(SLOTS)]
             last = max(found)

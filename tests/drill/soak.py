@@ -90,7 +90,8 @@ def soak(stage: Stage, seed: int, seconds: float, say: Callable[[float], None]) 
     chance = random.Random(seed)  # noqa: S311 - no secret
     images = stage.new_images(_CALLERS // 2 * (2 + int(seconds * _CALLS_A_SECOND / _CALLS_ON_AN_IMAGE)))
     traffic = _Mixed(seed, images)
-    scene = Scene(stage, images, stage.new_images(1)[0], traffic)
+    quiet_image, witness = stage.new_images(2)
+    scene = Scene(stage, images, quiet_image, witness, traffic)
     heals: list[tuple[str, float | None]] = []
     with _sampled(stage) as held, traffic.on(stage.server, images[: _CALLERS // 2], _CALLERS):
         started = time.monotonic()
@@ -98,6 +99,7 @@ def soak(stage: Stage, seed: int, seconds: float, say: Callable[[float], None]) 
             fault = chance.choice(_FAULTS)
             pace = Pace(calm=1.0, frozen=chance.uniform(1, 10), down=chance.uniform(0.5, 5))
             fault.fault(replace(scene, stage=replace(stage, pace=pace)))
+            stage.tools.rbd("snap", "create", "--no-progress", f"{scene.witness}@{len(heals)}")
             heals.append((fault.name, traffic.first_success(stage.server, scene.quiet_image, _PATIENCE_SECONDS)))
             time.sleep(chance.uniform(1, 15))
             say(min(time.monotonic() - started, seconds))

@@ -22,22 +22,22 @@ __all__ = ["FULL", "IMAGE_BYTES", "SHORT", "Pace", "Scene", "Stage", "staged", "
 IMAGE_BYTES = 16 << 20
 
 _WRITTEN = b"x" * (5 << 20)
-_IMAGES = 16
 
 _numbers = count(1)
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds that things last: what is well, what is frozen, what is down."""
+    """Seconds that things last: what is well, what is frozen, what is down; and on how many images calls are made."""
 
     calm: float
     frozen: float
     down: float
+    images: int = 16
 
 
 FULL = Pace(calm=2.0, frozen=20.0, down=5.0)
-SHORT = Pace(calm=0.5, frozen=4.0, down=1.0)
+SHORT = Pace(calm=0.5, frozen=3.0, down=1.0, images=8)
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Stage:
 
 @dataclass
 class Scene:
-    """A drill on a stage: its images and the calls on them, and an image for calls when all is healthy again.
+    """A drill on a stage: its images and the calls on them, and two images that these leave alone.
 
     What is removed by the drill itself is noted in ``gone``: an image (``pool/image``), or ``pool/image@snapshot``.
     ``at_end`` is unwound when no call is under way any more; ``wrong`` has what is found wrong besides the calls.
@@ -91,6 +91,7 @@ class Scene:
     stage: Stage
     images: list[str]
     quiet_image: str
+    witness: str
     traffic: Traffic = field(default_factory=Traffic)
     gone: set[str] = field(default_factory=set)
     at_end: ExitStack = field(default_factory=ExitStack)
@@ -98,8 +99,8 @@ class Scene:
 
     @classmethod
     def on(cls, stage: Stage) -> "Scene":
-        quiet_image, *images = stage.new_images(1 + _IMAGES)
-        return cls(stage, images, quiet_image)
+        quiet_image, witness, *images = stage.new_images(2 + stage.pace.images)
+        return cls(stage, images, quiet_image, witness)
 
     @property
     def tools(self) -> Tools:

@@ -1,4 +1,4 @@
-"""`python -m drill.writer CONF POOL IMAGE LOG`: a client that writes numbers, one after the other, until it is killed.
+"""`python writer.py CONF POOL IMAGE LOG`: a client that writes numbers, one after the other, until it is killed.
 
 Number n goes to slot n modulo SLOTS. LOG has a line when a write is issued and when it is acknowledged: which of the
 two (i, a), the number, and the time (``time.perf_counter``, that of the whole machine).

@@ -58,6 +58,13 @@ _CHECKS = "each snapshot has all that was acknowledged before it was asked for, 
 DRILLS = (
     Drill("exclusive lock held by a live writer", _alive, checks=_CHECKS),
     Drill("a live writer without exclusive lock", _without_lock, checks=_CHECKS),
-    Drill("exclusive lock held by a frozen writer", _frozen, checks="the lock is taken over within 45 s"),
-    Drill("exclusive lock held by a writer that was killed", _killed, checks="the lock is taken over within 45 s"),
+    Drill(
+        "exclusive lock held by a frozen writer", _frozen, checks="the lock is taken over within 45 s", takes_long=True
+    ),
+    Drill(
+        "exclusive lock held by a writer that was killed",
+        _killed,
+        checks="the lock is taken over within 45 s",
+        takes_long=True,
+    ),
 )

@@ -1,0 +1,24 @@
+"""The short form of the drills: each breaks something for seconds while calls go on. `make drill` has the full form."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from drill.drills import Drill, run
+from drill.program import PROGRAM
+from drill.stage import SHORT, Stage, staged
+
+_, DRILLS = PROGRAM[0]
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Stage]:
+    with staged(SHORT) as stage:
+        yield stage
+        assert "Traceback" not in stage.server.log.read_text()
+
+
+@pytest.mark.parametrize("drill", [drill for drill in DRILLS if not drill.takes_long], ids=lambda drill: drill.name)
+def test_every_call_is_told_the_truth_and_it_heals(stage: Stage, drill: Drill) -> None:
+    report = run(drill, stage)
+    assert not report.verdict.wrong, report.verdict

@@ -10,7 +10,7 @@ from pathlib import Path
 import rbd
 
 from rbd_connect.devcluster import DevCluster, Shape
-from support.cluster import POOL, QUICK, SCOPE, booted
+from support.cluster import POOL, QUICK, SCOPE, USER, booted
 from support.server import Server, run_server
 from support.tools import Tools, write_scope
 
@@ -28,16 +28,20 @@ _numbers = count(1)
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds that things last: what is well, what is frozen, what is down; and on how many images calls are made."""
+    """Seconds that things last: what is well, what is frozen, what is down.
+
+    And on how many images calls are made, and how often a connection is replaced.
+    """
 
     calm: float
     frozen: float
     down: float
     images: int = 16
+    replacements: int = 1000
 
 
 FULL = Pace(calm=2.0, frozen=20.0, down=5.0)
-SHORT = Pace(calm=0.5, frozen=3.0, down=1.0, images=8)
+SHORT = Pace(calm=0.5, frozen=3.0, down=1.0, images=8, replacements=20)
 
 
 @dataclass(frozen=True)
@@ -71,11 +75,12 @@ class Stage:
         return [f"{pool}/{name}" for name in names]
 
     @contextmanager
-    def another_server(self, *flags: str, ends_with: int = 0) -> Iterator[Server]:
+    def another_server(self, *flags: str, client: str = USER, ends_with: int = 0) -> Iterator[Server]:
         """Start a second server of the cluster."""
+        settings = write_scope(SCOPE, self.cluster, [f'client = "{client}"'])
         with (
             tempfile.TemporaryDirectory(dir=self.folder) as folder,
-            run_server(Path(folder), write_scope(SCOPE, self.cluster), *flags, ends_with=ends_with) as server,
+            run_server(Path(folder), settings, *flags, ends_with=ends_with) as server,
         ):
             yield server
 

@@ -19,7 +19,8 @@ __all__ = ["Cluster", "ClusterConfig"]
 
 # Who comes back is to be found within seconds. By default librados tries a monitor every 3 s at first, every 30 s at
 # last, and gives one that is frozen 30 s before it turns to another; a connection may take 10 s to be made, and 15 s
-# may pass before the next (src/common/options/global.yaml.in).
+# may pass before the next; and after 10 s without an answer it asks, every 5 s, where the OSD is now
+# (src/common/options/global.yaml.in).
 _RECONNECT_OPTIONS: Mapping[str, str] = MappingProxyType(
     {
         "mon_client_hunt_interval": "1",
@@ -28,6 +29,8 @@ _RECONNECT_OPTIONS: Mapping[str, str] = MappingProxyType(
         "mon_client_ping_timeout": "8",
         "ms_connection_ready_timeout": "5",
         "ms_max_backoff": "1",
+        "objecter_tick_interval": "1",
+        "objecter_timeout": "3",
     }
 )
 

@@ -8,6 +8,8 @@ __all__ = ["Shape", "ceph_conf"]
 
 # One node, so size 1; no more daemons than needed; nothing outside the folder is read or written. The manager ticks
 # every second, since "active+clean" is known only from the OSD's reports to it.
+# An OSD that was frozen for longer than the read lease (16 s by default) can leave a placement group laggy for ever where
+# there is no replica to renew the lease with; so the lease is long.
 _TEMPLATE = """\
 [global]
 fsid = {fsid}
@@ -29,6 +31,7 @@ osd pool default min size = 1
 osd pool default pg num = 8
 osd pool default pgp num = 8
 osd pool default pg autoscale mode = off
+osd pool default read lease ratio = 10
 osd crush chooseleaf type = 0
 
 [mon]

@@ -1,16 +1,25 @@
 """Faults of the server's own access: its client is blocklisted, its key is rotated, its caps are taken away."""
 
+import json
 import subprocess
 import tempfile
 import time
 
-from support.cluster import CAPS, USER
+import rados
+
+from support.clients import create, request
+from support.cluster import CAPS, SCOPE, USER
+from support.server import Held, Server, workers_of
 from support.tools import wait_until
 
 from ..drills import Drill
 from ..stage import Scene
 
 __all__ = ["DRILLS"]
+
+_OTHER_USER = "client.replaced"
+_WARM_UP = 5
+_MAY_GROW = 1.1
 
 
 def _blocklist(scene: Scene) -> None:
@@ -39,10 +48,50 @@ def _take_caps_away(scene: Scene) -> None:
     scene.cluster.command("auth caps", entity=USER, caps=[word for pair in CAPS.items() for word in pair])
 
 
+def _replace_again_and_again(scene: Scene) -> None:
+    """Of a connection that was replaced nothing is left: no process, descriptor, session or watcher."""
+    scene.cluster.create_user(_OTHER_USER, **CAPS)
+    (image,) = scene.stage.new_images(1)
+    pool, _, name = image.partition("/")
+    with (
+        scene.stage.another_server(client=_OTHER_USER) as server,
+        rados.Rados(conffile=str(scene.cluster.conf), name="client.admin") as admin,
+    ):
+        before: Held | None = None
+        for number in range(_WARM_UP + scene.stage.pace.replacements):
+            answer = create(server, request(pool, name, f"r{number}", scope=SCOPE))
+            scene.expect(answer.code is None, f"replacement {number} was answered {answer}")
+            if number == _WARM_UP:
+                before = _held_at_rest(server)
+            for address in _addresses(admin):
+                scene.cluster.command("osd blocklist", blocklistop="add", addr=address)
+        after = _held_at_rest(server)
+    assert before is not None
+    for what in ("threads", "descriptors", "resident_bytes"):
+        earlier, later = getattr(before, what), getattr(after, what)
+        scene.expect(later <= _MAY_GROW * earlier, f"after the replacements there are {later} {what}, not {earlier}")
+    scene.expect(not scene.tools.watchers(image), "a watcher is left")
+
+
+def _held_at_rest(server: Server) -> Held:
+    """Say what a server holds when what it replaced has gone."""
+    wait_until(lambda: len(workers_of(server)) <= 1)
+    return Held.by(server)
+
+
+def _addresses(admin: rados.Rados) -> list[str]:
+    """Give the addresses under which the other user is connected; `ceph tell` would say so too, but takes longer."""
+    status, output, text = admin.mon_command('{"prefix": "sessions", "format": "json"}', b"", target="a")
+    assert status == 0, text
+    addresses = [each["addrs"]["addrvec"][0] for each in json.loads(output) if each["entity_name"] == _OTHER_USER]
+    return [f"{address['addr']}/{address['nonce']}" for address in addresses]
+
+
 DRILLS = (
     Drill("client blocklisted in the middle of 64 calls", _blocklist, callers=64, heals_within=1.0),
     Drill("key rotated", _rotate_key),
     Drill(
         "caps taken away and given back", _take_caps_away, brings=frozenset({"CEPH_CAPS_MISSING", "CEPH_AUTH_REJECTED"})
     ),
+    Drill("connection replaced again and again", _replace_again_and_again, callers=2),
 )

@@ -55,7 +55,7 @@ def run(drill: Drill, stage: Stage) -> Report:
         drill.fault(scene)
         scene.tools.rbd("snap", "create", "--no-progress", f"{scene.witness}@healthy")
         healthy = time.perf_counter()
-        left = [image for image in scene.images if image not in scene.gone]
+        left = [image for image in scene.images[: drill.callers] if image not in scene.gone]
         heal = scene.traffic.first_success(stage.server, scene.quiet_image, _PATIENCE_SECONDS)
         everywhere = scene.traffic.success_everywhere(healthy, _PATIENCE_SECONDS, left)
         time.sleep(stage.pace.calm)

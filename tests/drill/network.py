@@ -18,6 +18,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Self
 
+import click
+
 __all__ = ["HERE", "THERE", "Network", "two_hosts"]
 
 HERE, THERE = "10.90.0.1", "10.90.0.2"
@@ -120,7 +122,10 @@ def two_hosts() -> Iterator[tuple[Network, Sequence[str]]]:
 
 @contextmanager
 def _tun(name: str) -> Iterator[int]:
-    descriptor = os.open("/dev/net/tun", os.O_RDWR)
+    try:
+        descriptor = os.open("/dev/net/tun", os.O_RDWR)
+    except OSError as error:
+        raise click.ClickException(f"the drills of the network need /dev/net/tun: {error.strerror}") from error
     try:
         fcntl.ioctl(descriptor, _TUNSETIFF, struct.pack("16sH", name.encode(), _IFF_TUN | _IFF_NO_PI))
         yield descriptor

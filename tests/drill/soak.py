@@ -128,10 +128,11 @@ def _sampled(stage: Stage) -> Iterator[list[Held]]:
 
 def _soaked(stage: Stage, traffic: _Mixed, heals: list[tuple[str, float | None]], held: list[Held]) -> Soaked:
     looked = look(stage.tools, {record.image for record in traffic.records})
-    verdict = judge(traffic.records, looked, (), {"NOT_STARTED"})
+    brings = {"NOT_STARTED", *(reason for drill in _FAULTS for reason in drill.brings)}
+    verdict = judge(traffic.records, looked, (), brings)
     for kind, reason in traffic.others:
         verdict.outcomes[str(reason)] += 1
-        if reason != _ALWAYS[kind] and reason not in TROUBLE:
+        if reason != _ALWAYS[kind] and reason not in TROUBLE | brings:
             verdict.wrong.append(f"a call of the kind {kind!r} was answered {reason}")
     for name, heal in heals:
         if heal is None or heal > _HEAL_SECONDS:

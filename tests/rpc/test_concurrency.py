@@ -1,6 +1,7 @@
 """Many calls at once: one winner a name, an image's calls in turn, refusals that tell when to come back, deadlines."""
 
 import re
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -8,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import rados
+import rbd
 
 from conftest import NewImage
 from rbd_connect.devcluster import DevCluster
@@ -70,14 +73,34 @@ def test_nothing_is_locked_after_a_call(server: Server, tools: Tools, new_image:
             ioctx.unlock(header, "rbd-connect", code or "")
 
 
-def test_a_server_that_died_at_a_change_keeps_others_out_for_no_longer_than_its_lease(
+def test_a_lock_whose_holder_has_the_image_open_no_longer_is_broken(
     server: Server, tools: Tools, new_image: NewImage
 ) -> None:
     image = new_image()
-    image_id = tools.rbd_json("info", f"rbd/{image}")["id"]
+    lease = 60
     with tools.ioctx() as ioctx:
-        ioctx.lock_exclusive(f"rbd_header.{image_id}", "rbd-connect", "a-dead-one", "", 3, 0)
-    assert create(server, request("rbd", image, "first")).reply
+        lock(ioctx, tools, image, lease)
+        started = time.monotonic()
+        assert create(server, request("rbd", image, "first")).reply
+        assert time.monotonic() - started < lease / 2
+
+
+def test_a_lock_whose_holder_has_the_image_open_is_waited_for_until_its_lease_ends(
+    server: Server, tools: Tools, new_image: NewImage
+) -> None:
+    image = new_image()
+    lease = 3
+    with tools.ioctx() as ioctx, rbd.Image(ioctx, image):
+        started = time.monotonic()
+        lock(ioctx, tools, image, lease)
+        assert create(server, request("rbd", image, "first")).reply
+        assert time.monotonic() - started >= lease
+
+
+def lock(ioctx: rados.Ioctx, tools: Tools, image: str, seconds: int) -> None:
+    """Do as a server that is at a change of an image."""
+    image_id = tools.rbd_json("info", f"rbd/{image}")["id"]
+    ioctx.lock_exclusive(f"rbd_header.{image_id}", "rbd-connect", "another's", "", seconds, 0)
 
 
 @contextmanager

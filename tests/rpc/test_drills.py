@@ -1,6 +1,8 @@
 """The short form of the drills: each breaks something for seconds while calls go on. `make drill` has the full form."""
 
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -22,3 +24,10 @@ def stage() -> Iterator[Stage]:
 def test_every_call_is_told_the_truth_and_it_heals(stage: Stage, drill: Drill) -> None:
     report = run(drill, stage)
     assert not report.verdict.wrong, report.verdict
+
+
+def test_one_that_needs_two_hosts() -> None:
+    """In network namespaces, as `make drill` makes them."""
+    words = ["make", "--no-print-directory", "drill", "ARGS=--short --soak 0 --only 'network to the cluster'"]
+    done = subprocess.run(words, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

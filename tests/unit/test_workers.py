@@ -1,14 +1,15 @@
-"""What a worker is made of: the messages on its socket, the errors in them, its threads."""
+"""What a worker is made of: the messages on its socket, the errors in them, its threads, its pauses."""
 
 import threading
 import time
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import pytest
 from connectrpc.code import Code
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rbd_connect.backoff import pauses
 from rbd_connect.ceph.snapshot import Snapshot, SnapshotExistsError
 from rbd_connect.errors import CephError, InvalidRequestError, NotFoundError, ServiceError, TryLaterError, Violation
 from rbd_connect.workers.channel import Decoder, encode
@@ -41,6 +42,10 @@ def test_an_error_comes_through_as_it_was(error: ServiceError) -> None:
     (other,) = Decoder().feed(encode(error))
     assert type(other) is type(error)
     assert (other.args, vars(other)) == (error.args, vars(error))
+
+
+def test_pauses_double_up_to_the_longest() -> None:
+    assert list(islice(pauses(1, 5), 5)) == [1, 2, 4, 5, 5]
 
 
 def test_threads_are_let_go_when_they_are_not_needed() -> None:

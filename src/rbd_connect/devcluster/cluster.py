@@ -84,10 +84,10 @@ class DevCluster:
         return self._fsid_file.exists()
 
     def stop(self, *, gracefully: bool = True) -> None:
-        """Stop the daemons, the monitor last."""
+        """Stop the daemons, the monitors last."""
         self.release_admin()
-        for daemon in reversed(self.daemons.values()):
-            daemon.stop(gracefully=gracefully)
+        for name in sorted(self.daemons, key=self.monitors.__contains__):
+            self.daemons[name].stop(gracefully=gracefully)
         self.daemons.clear()
 
     def command(self, prefix: str, **arguments: Any) -> Any:  # noqa: ANN401 - what JSON holds

@@ -8,8 +8,8 @@ __all__ = ["Shape", "ceph_conf"]
 
 # One node, so size 1; no more daemons than needed; nothing outside the folder is read or written. The manager ticks
 # every second, since "active+clean" is known only from the OSD's reports to it.
-# An OSD that was frozen for longer than the read lease (16 s) can leave a placement group laggy for ever where no replica
-# renews the lease with it; so the lease is long.
+# An OSD that was frozen for longer than the read lease (16 s) can leave a placement group laggy for ever where there is
+# no replica to renew the lease with; so the lease is long.
 _TEMPLATE = """\
 [global]
 fsid = {fsid}

@@ -98,12 +98,17 @@ def soak(stage: Stage, seed: int, seconds: float, say: Callable[[float], None]) 
         while time.monotonic() < started + seconds:
             fault = chance.choice(_FAULTS)
             pace = Pace(calm=1.0, frozen=chance.uniform(1, 10), down=chance.uniform(0.5, 5))
-            fault.fault(replace(scene, stage=replace(stage, pace=pace)))
+            try:
+                fault.fault(replace(scene, stage=replace(stage, pace=pace)))
+            except AssertionError as error:
+                scene.wrong.append(f"{fault.name}: {error}")
             stage.tools.rbd("snap", "create", "--no-progress", f"{scene.witness}@{len(heals)}")
             heals.append((fault.name, traffic.first_success(stage.server, scene.quiet_image, _PATIENCE_SECONDS)))
             time.sleep(chance.uniform(1, 15))
             say(min(time.monotonic() - started, seconds))
-    return _soaked(stage, traffic, heals, held)
+    soaked = _soaked(stage, traffic, heals, held)
+    soaked.verdict.wrong.extend(scene.wrong)
+    return soaked
 
 
 @contextmanager

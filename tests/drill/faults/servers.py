@@ -66,8 +66,8 @@ def _one_of_two_killed(scene: Scene) -> None:
 
 def _kill_worker(scene: Scene) -> None:
     """As librbd does where it aborts. The server goes on with another."""
-    (worker,) = workers_of(scene.stage.server)
-    os.kill(worker, signal.SIGKILL)
+    for worker in workers_of(scene.stage.server):  # one that was replaced may not have ended yet
+        os.kill(worker, signal.SIGKILL)
 
 
 def _end_in_flight(scene: Scene, server: Server, images: Sequence[str], number: int) -> None:

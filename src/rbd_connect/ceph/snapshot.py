@@ -63,13 +63,21 @@ def _create(image: rbd.Image, name: str) -> rbd.ImageExists | None:
     try:
         with phase("create"):
             changes()
-            image.create_snap(name)
+            _create_snap(image, name)
     except rbd.ImageExists as error:
         return error
     except rbd.ReadOnlyImage:
         check_writable(image)
         raise  # the exclusive lock cannot be had
     return None
+
+
+def _create_snap(image: rbd.Image, name: str) -> None:
+    try:
+        image.create_snap(name)
+    except rbd.PermissionError:
+        # So a monitor answers for one that died, whatever the caps (seen with 16.2.15). No snapshot id was given out.
+        image.create_snap(name)
 
 
 def _describe(

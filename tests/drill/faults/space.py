@@ -1,11 +1,8 @@
 """A cluster, a pool, an image that takes no more."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from urllib.request import urlopen
-
-import rados
 
 from support.cluster import POOL, QUICK
 from support.tools import wait_until
@@ -18,6 +15,7 @@ __all__ = ["DRILLS", "TINY", "TINY_DRILLS"]
 TINY = replace(QUICK, osd_bytes=1 << 30)
 
 _PIECE = bytes(4 << 20)
+_PIECES = 140  # more than half of it, and less than all
 _MORE = 20
 
 
@@ -27,15 +25,13 @@ def _fill_osd(scene: Scene) -> None:
     # Well before the OSD itself stops to answer, which it does without a word.
     for kind, ratio in (("nearfull", 0.4), ("backfillfull", 0.45), ("full", 0.5)):
         scene.cluster.command(f"osd set-{kind}-ratio", ratio=ratio)
-    written = 0
     with scene.tools.ioctx() as ioctx:
         ioctx.set_osdmap_full_try()  # else a write, and even a removal, waits for space
-        while "full" not in _flags(scene):
-            with suppress(rados.Error):
-                ioctx.write_full(f"filler-{written}", _PIECE)
-                written += 1
+        for number in range(_PIECES):
+            ioctx.write_full(f"filler-{number}", _PIECE)
+        wait_until(lambda: "full" in _flags(scene))
         _expect_refusal(scene, image, "POOL_FULL")
-        for number in range(written):
+        for number in range(_PIECES):
             ioctx.remove_object(f"filler-{number}")
     wait_until(lambda: "full" not in _flags(scene))
 

@@ -75,4 +75,13 @@ DRILLS = (
 )
 
 # Where the OSD is tiny.
-TINY_DRILLS = (Drill("OSD full", _fill_osd, brings=frozenset({"POOL_FULL", "NO_SPACE"})),)
+TINY_DRILLS = (
+    Drill(
+        "OSD full",
+        _fill_osd,
+        # What the OSD let fall while it was full is told after rados_osd_op_timeout.
+        everywhere_within=70.0,
+        brings=frozenset({"POOL_FULL", "NO_SPACE"}),
+        takes_long=True,
+    ),
+)

@@ -117,6 +117,8 @@ class Held:
     def _by_process(cls, process: int) -> "Held":
         text = Path("/proc", str(process), "status").read_text()
         status = {name: int(number) for name, number in re.findall(r"(\w+):\s+(\d+)", text)}
+        if "VmRSS" not in status:
+            raise ProcessLookupError(f"process {process} has ended")
         return cls(status["Threads"], descriptors_of(process), status["VmRSS"] * 1024, status["VmHWM"] * 1024)
 
 

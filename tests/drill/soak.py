@@ -28,6 +28,7 @@ _SAMPLE_SECONDS = 2.0
 _HEAL_SECONDS = 5.0
 _PATIENCE_SECONDS = 60.0
 _MAY_GROW = 1.25
+_SHOWN_CHARACTERS = 2000
 
 _FAULTS = (
     *(drill for drill in daemons.DRILLS if "timeouts" not in drill.name),
@@ -145,8 +146,9 @@ def _soaked(stage: Stage, traffic: _Mixed, heals: list[tuple[str, float | None]]
     for what, (before, after) in growth(held).items():
         if after > _MAY_GROW * before:
             verdict.wrong.append(f"{what} grew from {before:,.0f} to {after:,.0f}")
-    if "Traceback" in stage.server.log.read_text():
-        verdict.wrong.append("there is a traceback in the server's log")
+    _, traceback, text = stage.server.log.read_text().partition("Traceback")
+    if traceback:
+        verdict.wrong.append(f"in the server's log: {traceback}{text[:_SHOWN_CHARACTERS]}")
     return Soaked(verdict, len(traffic.records) + len(traffic.others), heals, held)
 
 

@@ -6,14 +6,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 from rbd_connect.devcluster import DevCluster
 
-from .tools import frozen
+from .tools import frozen, wait_until
 
 COMMAND = str(Path(sys.prefix) / "bin" / "rbd-connect")
 PROCEDURE = "otterscale.storage.v1.StorageService/CreateImageSnapshot"
@@ -130,13 +131,20 @@ def phases(server: Server, word: str) -> dict[str, float]:
     return {name: float(spent) for name, _, spent in (part.rpartition(" ") for part in match[1].split(", "))}
 
 
+def is_ready(server: Server) -> bool:
+    """Say whether it reaches its clusters. It asks their monitors for that, whatever it knows."""
+    with suppress(HTTPError):
+        return urlopen(f"{server.url}/readyz").status == 200  # noqa: S310 - no other scheme
+    return False
+
+
 @contextmanager
 def held_up(server: Server, cluster: DevCluster) -> Iterator[None]:
     """Keep what a server does from ending: creates wait for the monitor, which is frozen.
 
     Whether a pool has room the server has asked just before, so that a call comes as far as librbd.
     """
-    assert urlopen(f"{server.url}/readyz").status == 200  # noqa: S310 - no other scheme
+    wait_until(lambda: is_ready(server))
     with frozen(cluster.mon):
         yield
 

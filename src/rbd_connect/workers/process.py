@@ -11,6 +11,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -53,7 +54,10 @@ def _messages(channel: socket.socket) -> Iterator[Any]:
         if not poll.poll(_TICK_SECONDS * 1000):
             yield None
             continue
-        data = channel.recv(_RECEIVE_BYTES)
+        try:
+            data = channel.recv(_RECEIVE_BYTES)
+        except ConnectionResetError:  # so it is where the server had not read all when it closed the socket
+            return
         if not data:
             return
         yield from decoder.feed(data)
@@ -107,7 +111,7 @@ class _Worker:
             self._send(encode(Stale()))
 
     def _send(self, message: bytes) -> None:
-        with self._sending:
+        with self._sending, suppress(OSError):  # where the server has gone, nobody is there to be told
             self._channel.sendall(message)
 
 

@@ -134,7 +134,7 @@ def phases(server: Server, word: str) -> dict[str, float]:
 def is_ready(server: Server) -> bool:
     """Say whether it reaches its clusters. It asks their monitors for that, whatever it knows."""
     with suppress(HTTPError):
-        return urlopen(f"{server.url}/readyz").status == 200  # noqa: S310 - no other scheme
+        return bool(urlopen(f"{server.url}/readyz").status == 200)  # noqa: S310 - no other scheme
     return False
 
 

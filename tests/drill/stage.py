@@ -17,9 +17,9 @@ from support.tools import Tools, write_scope
 from .network import HERE, THERE, Network, two_hosts
 from .traffic import Traffic
 
-__all__ = ["FULL", "IMAGE_BYTES", "SHORT", "Pace", "Scene", "Stage", "staged", "staged_on_two_hosts"]
+__all__ = ["FULL", "SHORT", "Pace", "Scene", "Stage", "staged", "staged_on_two_hosts"]
 
-IMAGE_BYTES = 16 << 20
+_IMAGE_BYTES = 16 << 20
 
 _WRITTEN = b"x" * (5 << 20)
 
@@ -69,7 +69,7 @@ class Stage:
         names = [f"image-{next(_numbers)}" for _ in range(number)]
         with self.tools.ioctx(pool) as ioctx:
             for name in names:
-                rbd.RBD().create(ioctx, name, IMAGE_BYTES, features=features)
+                rbd.RBD().create(ioctx, name, _IMAGE_BYTES, features=features)
                 with rbd.Image(ioctx, name) as image:
                     image.write(_WRITTEN, 0)
         return [f"{pool}/{name}" for name in names]

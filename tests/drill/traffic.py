@@ -58,15 +58,16 @@ class Traffic:
                 running.result()
 
     @contextmanager
-    def once(self, server: Server, images: Sequence[str]) -> Iterator["Future[None]"]:
-        """Call once on each image, all at the same time. Give what ends when all are answered; it has by the end."""
+    def once(self, server: Server, images: Sequence[str]) -> Iterator[None]:
+        """Call once on each image, all at the same time; at the end, wait until all are answered."""
 
         async def call_each() -> None:
             async with _callers(server, len(images)) as ways:
                 await asyncio.gather(*(self._call(way, image) for way, image in zip(ways, images, strict=True)))
 
         with _elsewhere(call_each()) as running:
-            yield running
+            yield
+            running.result()
 
     def first_success(self, server: Server, image: str, patience: float) -> float | None:
         """Call until it succeeds, on an image that nobody else wants; give the seconds it took, or None in vain."""

@@ -16,7 +16,7 @@ import rbd
 __all__ = ["NUMBER", "SLOTS", "SLOT_BYTES"]
 
 SLOTS = 64
-SLOT_BYTES = 128 << 10  # two in each object's quarter: 8 MiB in all
+SLOT_BYTES = 128 << 10  # 8 MiB in all: two objects
 NUMBER = struct.Struct("<Q")
 
 

@@ -10,7 +10,8 @@ encoded here (src/cls/lock/cls_lock_ops.h).
 import logging
 import struct
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -37,6 +38,9 @@ _LOOK_SECONDS = 0.25  # how often who has it is looked at
 _NAME = "rbd-connect"
 _FIRST_PAUSE_SECONDS = 0.002
 _LONGEST_PAUSE_SECONDS = 0.05
+
+# LIBRADOS_OPERATION_FULL_TRY, which the bindings lack: where there is no space, a lock can be let go nevertheless.
+_FULL_TRY = 64
 
 _STRUCT = struct.Struct("<BBI")  # version, the oldest that can read it, bytes that follow
 _COUNT = struct.Struct("<I")
@@ -68,7 +72,8 @@ class ImageLock:
         """Begin to let it go. What follows need not wait for that."""
         if self._header is not None and self._letting_go is None:
             operation = _struct(_string(_NAME), _string(self._cookie))  # cls_lock_unlock_op
-            self._letting_go = self._ioctx.aio_execute(self._header, "lock", "unlock", operation)
+            with _change("unlock", operation) as change:
+                self._letting_go = self._ioctx.operate_aio_write_op(change, self._header, flags=_FULL_TRY)
 
     def __enter__(self) -> Self:
         return self
@@ -108,8 +113,19 @@ class ImageLock:
         holder = _Holder.read(self._ioctx.execute(header, "lock", "get_info", _struct(_string(_NAME)))[1])
         if holder is not None and holder.client not in {watcher["id"] for watcher in image.watchers_list()}:
             _log.warning("breaking the lock of client.%d on %s, which it has open no longer", holder.client, header)
-            with suppress(rados.ObjectNotFound):
-                self._ioctx.execute(header, "lock", "break_lock", holder.operation_to_break(_NAME))
+            with suppress(rados.ObjectNotFound), _change("break_lock", holder.operation_to_break(_NAME)) as change:
+                self._ioctx.operate_write_op(change, header, flags=_FULL_TRY)
+
+
+@contextmanager
+def _change(method: str, operation: bytes) -> Iterator[rados.WriteOp]:
+    """Have class lock change an object.
+
+    By ``rados_exec`` it would be a read to the client, which does not send again what an OSD without space let fall.
+    """
+    with rados.WriteOpCtx() as change:
+        change.execute("lock", method, operation)
+        yield change
 
 
 @dataclass(frozen=True, slots=True)

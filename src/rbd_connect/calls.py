@@ -63,7 +63,7 @@ class Calls:
             raise NotFoundError("scope", scope, "on this server")
         await of_scope.turns.take(image)
         progress = current()
-        if progress is not None:
+        if progress is not None and image is not None:
             progress.begun = True
         task = asyncio.create_task(_run(of_scope, image, function, *args))
         self._running.add(task)

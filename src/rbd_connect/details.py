@@ -1,14 +1,25 @@
-"""The details of an error as messages: google.rpc's (https://google.aip.dev/193), and a snapshot that exists."""
+"""The details of an error as messages: google.rpc's (https://google.aip.dev/193), and what exists already."""
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from google.protobuf.message import Message
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, ResourceInfo, RetryInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, PreconditionFailure, ResourceInfo, RetryInfo
 
-from .ceph.snapshot import SnapshotExistsError
-from .errors import CephError, InvalidRequestError, NotFoundError, ServiceError, TryLaterError
-from .messages import snapshot_message
+from otterscale.storage.v1.storage_pb2 import Image
+
+from .ceph.image_create import ImageExistsError
+from .ceph.snapshot_create import SnapshotExistsError
+from .errors import (
+    CephError,
+    InvalidRequestError,
+    NotFoundError,
+    Obstacle,
+    PreconditionError,
+    ServiceError,
+    TryLaterError,
+)
+from .messages import image_message, snapshot_message
 
 __all__ = ["DOMAIN", "error_details"]
 
@@ -18,9 +29,12 @@ DOMAIN = "rbd-connect"
 _PLACE = {"scope": "scope", "pool_name": "pool", "image_name": "image", "snapshot_name": "snapshot"}
 _MAX_METADATA_CHARACTERS = 256
 
+# gRPC's clients take 8 KiB of trailers by default, and this comes in them, in base64.
+_MAX_BYTES = 3072
+
 
 def error_details(error: ServiceError, request: Message | None, request_id: str) -> Iterator[Message]:
-    """Yield ErrorInfo, and what else applies: BadRequest, ResourceInfo, RetryInfo, the existing Image.Snapshot.
+    """Yield ErrorInfo, and what else applies: BadRequest, ResourceInfo, PreconditionFailure, RetryInfo, what exists.
 
     ``request`` is None if it was unreadable.
     """
@@ -44,8 +58,32 @@ def error_details(error: ServiceError, request: Message | None, request_id: str)
             delay = RetryInfo()
             delay.retry_delay.FromNanoseconds(int(error.seconds * 1_000_000_000))
             yield delay
+        case PreconditionError() if error.obstacles:
+            yield _precondition_failure(error.obstacles)
         case SnapshotExistsError():
             yield snapshot_message(error.snapshot)
+        case ImageExistsError():
+            yield _bounded(image_message(error.image))
+
+
+def _precondition_failure(obstacles: Sequence[Obstacle]) -> PreconditionFailure:
+    """List obstacles, as many as there is room for."""
+    failure = PreconditionFailure()
+    for obstacle in obstacles:
+        violation = failure.violations.add(
+            type=obstacle.kind, subject=obstacle.subject, description=obstacle.description
+        )
+        if failure.ByteSize() > _MAX_BYTES:
+            failure.violations.remove(violation)
+            break
+    return failure
+
+
+def _bounded(image: Image) -> Image:
+    """Leave out the snapshots of an image where there is no room for them."""
+    if image.ByteSize() > _MAX_BYTES:
+        image.ClearField("snapshots")
+    return image
 
 
 def _place(request: Message | None) -> dict[str, str]:

@@ -14,12 +14,17 @@ __all__ = [
     "InvalidRequestError",
     "ListenError",
     "NotFoundError",
+    "Obstacle",
+    "PreconditionError",
     "ResourceType",
     "ServiceError",
     "StartError",
     "TryLaterError",
     "Violation",
+    "named",
 ]
+
+_MOST_NAMED = 5
 
 ResourceType = Literal["scope", "pool", "namespace", "image", "snapshot"]
 
@@ -75,9 +80,9 @@ class Violation:
 class InvalidRequestError(ServiceError):
     """The request can never succeed, whatever the state of the cluster."""
 
-    def __init__(self, violations: Sequence[Violation]) -> None:
+    def __init__(self, violations: Sequence[Violation], *, reason: str = "INVALID_NAME") -> None:
         message = " ".join(violation.description for violation in violations)
-        super().__init__(Code.INVALID_ARGUMENT, "INVALID_NAME", message)
+        super().__init__(Code.INVALID_ARGUMENT, reason, message)
         self.violations = tuple(violations)
 
 
@@ -90,6 +95,32 @@ class NotFoundError(ServiceError):
         )
         self.resource_type = resource_type
         self.name = name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Obstacle:
+    """What stands in a call's way: of which kind it is, which one of them, and what it does there."""
+
+    kind: Literal["CLONE", "LOCK", "SNAPSHOT", "WATCHER"]
+    subject: str
+    description: str
+
+
+def named(obstacles: Sequence[Obstacle]) -> str:
+    """Name obstacles in a sentence, the first few of them."""
+    subjects = [obstacle.subject for obstacle in obstacles[:_MOST_NAMED]]
+    if len(obstacles) > _MOST_NAMED:
+        subjects.append(f"{len(obstacles) - _MOST_NAMED} more")
+    *others, last = subjects
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+class PreconditionError(ServiceError):
+    """The state of an image or a snapshot does not allow the call. ``obstacles`` are who or what must go first."""
+
+    def __init__(self, reason: str, message: str, obstacles: Sequence[Obstacle] = ()) -> None:
+        super().__init__(Code.FAILED_PRECONDITION, reason, message)
+        self.obstacles = tuple(obstacles)
 
 
 class TryLaterError(ServiceError):

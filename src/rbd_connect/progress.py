@@ -11,7 +11,7 @@ __all__ = ["Progress", "changes", "current", "followed", "phase"]
 
 @dataclass(slots=True)
 class Progress:
-    """``begun`` says whether anything was asked of Ceph, and ``changes`` whether that may have changed anything.
+    """``begun`` says whether Ceph was asked for a change, and ``changes`` whether it may have come to one.
 
     ``phases`` has seconds, in the order in which they began.
     """

@@ -104,7 +104,9 @@ async def _in_time(handler: Callable[[], Awaitable[_Response]], progress: Progre
 
 def not_started() -> ServiceError:
     return ServiceError(
-        Code.DEADLINE_EXCEEDED, "NOT_STARTED", "The deadline passed while the call waited. Nothing was done."
+        Code.DEADLINE_EXCEEDED,
+        "NOT_STARTED",
+        "The deadline passed before Ceph was asked for a change: nothing was done.",
     )
 
 

@@ -17,12 +17,13 @@ bears:
 """
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from .errors import InvalidRequestError, Violation
 
-__all__ = ["MAX_NAME_BYTES", "ImageSpec", "SnapshotSpec", "parse_snapshot"]
+__all__ = ["MAX_NAME_BYTES", "ImageSpec", "SnapshotSpec", "check_scope", "parse_image", "parse_snapshot"]
 
 MAX_NAME_BYTES = 255
 
@@ -44,6 +45,11 @@ class ImageSpec:
         """What calls on the same image of a scope have in common."""
         return self.pool, self.namespace, self.image
 
+    @property
+    def pool_name(self) -> str:
+        """``pool``, or ``pool/namespace``."""
+        return f"{self.pool}/{self.namespace}" if self.namespace else self.pool
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotSpec(ImageSpec):
@@ -52,22 +58,46 @@ class SnapshotSpec(ImageSpec):
     snapshot: str
 
 
-def parse_snapshot(*, scope: str, pool_name: str, image_name: str, snapshot_name: str) -> SnapshotSpec:
-    """Say which snapshot a request means. ``pool_name`` is "pool" or "pool/namespace".
+def check_scope(scope: str) -> None:
+    """Raise InvalidRequestError where no scope can have the name."""
+    _check(_violations("scope", scope, what="scope"))
+
+
+def parse_image(*, scope: str, pool_name: str, image_name: str) -> ImageSpec:
+    """Say which image a request means. ``pool_name`` is "pool" or "pool/namespace".
 
     Raises InvalidRequestError with a violation for each field that is not valid.
     """
-    pool, slash, namespace = pool_name.partition("/")
-    violations = [
-        *_violations("scope", scope, what="scope"),
-        *_violations("pool_name", pool, what="pool name"),
-        *(_violations("pool_name", namespace, what="namespace", forbidden="/") if slash else ()),
-        *_violations("image_name", image_name, what="image name", forbidden="@/"),
-        *_violations("snapshot_name", snapshot_name, what="snapshot name", forbidden="@/"),
-    ]
-    if violations:
-        raise InvalidRequestError(violations)
+    _check(_image_violations(scope, pool_name, image_name))
+    pool, _, namespace = pool_name.partition("/")
+    return ImageSpec(scope=scope, pool=pool, namespace=namespace, image=image_name)
+
+
+def parse_snapshot(*, scope: str, pool_name: str, image_name: str, snapshot_name: str) -> SnapshotSpec:
+    """Say which snapshot a request means, as ``parse_image`` does."""
+    _check(
+        chain(
+            _image_violations(scope, pool_name, image_name),
+            _violations("snapshot_name", snapshot_name, what="snapshot name", forbidden="@/"),
+        )
+    )
+    pool, _, namespace = pool_name.partition("/")
     return SnapshotSpec(scope=scope, pool=pool, namespace=namespace, image=image_name, snapshot=snapshot_name)
+
+
+def _check(violations: Iterable[Violation]) -> None:
+    found = list(violations)
+    if found:
+        raise InvalidRequestError(found)
+
+
+def _image_violations(scope: str, pool_name: str, image_name: str) -> Iterator[Violation]:
+    pool, slash, namespace = pool_name.partition("/")
+    yield from _violations("scope", scope, what="scope")
+    yield from _violations("pool_name", pool, what="pool name")
+    if slash:
+        yield from _violations("pool_name", namespace, what="namespace", forbidden="/")
+    yield from _violations("image_name", image_name, what="image name", forbidden="@/")
 
 
 def _violations(field: str, name: str, *, what: str, forbidden: str = "") -> Iterator[Violation]:

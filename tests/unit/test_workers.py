@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbd_connect.backoff import pauses
-from rbd_connect.ceph.snapshot import Snapshot, SnapshotExistsError
+from rbd_connect.ceph.snapshot_create import SnapshotExistsError
+from rbd_connect.ceph.snapshots import Snapshot
 from rbd_connect.errors import CephError, InvalidRequestError, NotFoundError, ServiceError, TryLaterError, Violation
 from rbd_connect.workers.channel import Decoder, encode
 from rbd_connect.workers.threads import Threads

@@ -13,7 +13,8 @@ import rados
 from ..errors import NotFoundError, ServiceError
 from .errnos import ceph_errors, conf_errors, connect_errors
 from .files import Files, keyrings_of
-from .fullness import Fullness
+from .pool_states import PoolStates
+from .pools import PlacementGroups
 
 __all__ = ["Cluster", "ClusterConfig"]
 
@@ -58,18 +59,26 @@ class Cluster:
         self._files = Files()
         self._failures = 0
         self._failure: ServiceError | None = None
-        self._fullness = Fullness()
+        self._pool_states = PoolStates()
+        self.placement_groups = PlacementGroups()
 
     @contextmanager
-    def pool(self, name: str, namespace: str = "") -> Iterator[rados.Ioctx]:
-        """Open a pool (``rados_ioctx_create``), in one of its namespaces.
+    def connection(self) -> Iterator[rados.Rados]:
+        """Give the connection. Everything of Ceph happens inside; CephError is what comes out.
 
-        Everything of Ceph happens inside; CephError is what comes out.
-
-        Raises NotFoundError for the pool, CephError.
+        Raises CephError.
         """
         connection = self._connected()
         with ceph_errors():
+            yield connection
+
+    @contextmanager
+    def pool(self, name: str, namespace: str = "") -> Iterator[rados.Ioctx]:
+        """Open a pool (``rados_ioctx_create``), in one of its namespaces, as ``connection`` does.
+
+        Raises NotFoundError for the pool, CephError.
+        """
+        with self.connection() as connection:
             try:
                 ioctx = connection.open_ioctx(name)
             except rados.ObjectNotFound as error:
@@ -82,14 +91,40 @@ class Cluster:
     def pool_with_room(self, name: str, namespace: str = "") -> Iterator[rados.Ioctx]:
         """Open a pool as ``pool`` does, to write in it. Raises CephError (resource_exhausted) where it is full."""
         with self.pool(name, namespace) as ioctx:
-            self._fullness.check(self._connected(), name)
+            self._pool_states.check_room(self._connected(), name)
             yield ioctx
+
+    @contextmanager
+    def pool_for_images(self, name: str, namespace: str = "") -> Iterator[rados.Ioctx]:
+        """Open a pool as ``pool_with_room`` does, to make images in it.
+
+        Raises PreconditionError where it is for none.
+        """
+        with self.pool_with_room(name, namespace) as ioctx:
+            self._pool_states.check_holds_images(self._connected(), name)
+            yield ioctx
+
+    @contextmanager
+    def pool_even_if_full(self, name: str, namespace: str = "") -> Iterator[rados.Ioctx]:
+        """Open a pool as ``pool`` does, for what succeeds also where it is full, since it takes no space."""
+        with self.pool(name, namespace) as ioctx:
+            ioctx.set_osdmap_full_try()
+            yield ioctx
+
+    @property
+    def instance_id(self) -> int:
+        """The number by which Ceph knows this client (``rados_get_instance_id``). Raises CephError."""
+        number: int = self._connected().get_instance_id()
+        return number
+
+    def option(self, name: str) -> str:
+        """Say what one of Ceph's options is set to (``rados_conf_get``). Raises CephError."""
+        return self._connected().conf_get(name) or ""
 
     def probe(self) -> None:
         """Connect if need be, and ask the monitor something. Raises CephError."""
-        connection = self._connected()
-        with ceph_errors():
-            self._fullness.ask(connection)
+        with self.connection() as connection:
+            self._pool_states.ask(connection)
 
     def files_have_changed(self) -> bool:
         """Say whether the configuration or the keyring is another than when the connection was opened."""

@@ -24,6 +24,7 @@ __all__ = [
     "is_connection_lost",
     "is_denied",
     "is_unreachable",
+    "tells_of_lost_connection",
 ]
 
 
@@ -184,6 +185,11 @@ def connect_errors() -> Iterator[None]:
     except rados.Error as error:
         number = errno_of(error)
         raise _ceph_error(_CONNECT_MEANINGS.get(number, _UNREACHABLE), number) from error
+
+
+def tells_of_lost_connection(error: Exception) -> bool:
+    """Say whether a binding's error tells that nothing will succeed on the connection any more."""
+    return MEANINGS.get(errno_of(error) or 0) is _LOST
 
 
 def is_connection_lost(error: Exception | None) -> bool:

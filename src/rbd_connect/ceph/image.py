@@ -12,8 +12,10 @@ from connectrpc.code import Code
 from ..errors import NotFoundError, ServiceError
 from ..progress import phase
 from ..spec import ImageSpec
+from .holders import check_unlocked
+from .image_lock import ImageLock
 
-__all__ = ["check_writable", "open_image"]
+__all__ = ["changing", "check_writable", "missing", "open_image"]
 
 _KNOWN_OPERATIONS = reduce(
     or_, (number for name, number in vars(rbd).items() if name.startswith("RBD_OPERATION_FEATURE_"))
@@ -21,26 +23,48 @@ _KNOWN_OPERATIONS = reduce(
 
 
 @contextmanager
-def open_image(ioctx: rados.Ioctx, spec: ImageSpec) -> Iterator[rbd.Image]:
-    """Open an image for writing (``rbd_open``), and close it.
+def open_image(ioctx: rados.Ioctx, spec: ImageSpec, *, read_only: bool = False) -> Iterator[rbd.Image]:
+    """Open an image (``rbd_open``, ``rbd_open_read_only``), and close it.
 
-    An open handle holds a watcher, and may hold the exclusive lock.
+    A handle for writing holds a watcher while it is open, and may hold the exclusive lock.
 
     Raises NotFoundError for the namespace or the image.
     """
     try:
         with phase("open"):
-            image = rbd.Image(ioctx, spec.image)
+            image = rbd.Image(ioctx, spec.image, read_only=read_only)
     except rbd.ImageNotFound as error:
-        if spec.namespace and not rbd.RBD().namespace_exists(ioctx, spec.namespace):
-            raise NotFoundError("namespace", spec.namespace, f"in pool {spec.pool!r}") from error
-        place = f"{spec.pool}/{spec.namespace}" if spec.namespace else spec.pool
-        raise NotFoundError("image", spec.image, f"in pool {place!r}") from error
+        raise missing(ioctx, spec) from error
     try:
         yield image
     finally:
         with phase("close"):
             image.close()
+
+
+@contextmanager
+def changing(ioctx: rados.Ioctx, spec: ImageSpec) -> Iterator[tuple[rbd.Image, ImageLock]]:
+    """Open an image for writing, and keep other servers from changing it until the lock is let go: at the end, or by
+    who has done with it before.
+
+    Raises NotFoundError for the namespace or the image, ServiceError where it takes no changes.
+    """
+    with ImageLock(ioctx) as lock, open_image(ioctx, spec) as image:
+        lock.take(image, spec.image)
+        try:
+            yield image, lock
+        except rbd.ReadOnlyImage:
+            check_writable(image)
+            check_unlocked(image)
+            raise  # the exclusive lock cannot be had
+        lock.let_go()
+
+
+def missing(ioctx: rados.Ioctx, spec: ImageSpec) -> NotFoundError:
+    """Say what is not there of an image that was not found: its namespace (``rbd_namespace_exists``), or itself."""
+    if spec.namespace and not rbd.RBD().namespace_exists(ioctx, spec.namespace):
+        return NotFoundError("namespace", spec.namespace, f"in pool {spec.pool!r}")
+    return NotFoundError("image", spec.image, f"in pool {spec.pool_name!r}")
 
 
 def check_writable(image: rbd.Image) -> None:

@@ -70,9 +70,10 @@ def bit_of(number: int) -> int:
     return 8 * byte + 2 * (_OBJECTS_A_BYTE - 1 - place)
 
 
-def object_name(image_id: str, snapshot_id: int) -> str:
-    """Name the RADOS object that holds a snapshot's object map (``ObjectMap<I>::object_map_name``)."""
-    return f"rbd_object_map.{image_id}.{snapshot_id:016x}"
+def object_name(image_id: str, snapshot_id: int | None) -> str:
+    """Name the RADOS object that holds a snapshot's object map, or the head's (``ObjectMap<I>::object_map_name``)."""
+    name = f"rbd_object_map.{image_id}"
+    return name if snapshot_id is None else f"{name}.{snapshot_id:016x}"
 
 
 def encoded_size(objects: int) -> int:

@@ -1,16 +1,96 @@
-"""What a worker process can be asked to do with its cluster. Each raises ServiceError."""
+"""What a worker process can be asked to do with its cluster. Each raises ServiceError.
 
-from ..spec import SnapshotSpec
-from . import snapshot
+What makes space must succeed where there is none: it is done under ``rados_set_osdmap_full_try``, as `rbd` does.
+"""
+
+import rbd
+
+from ..layout import Layout
+from ..spec import ImageSpec, SnapshotSpec
+from . import image_changes, image_create, listing, pools, rollback, snapshot_changes, snapshot_create
 from .cluster import Cluster
+from .image_info import Image, features_of
+from .pools import Pool
+from .snapshots import Snapshot
 
-__all__ = ["create_snapshot", "probe"]
+__all__ = [
+    "create_image",
+    "create_snapshot",
+    "delete_image",
+    "delete_snapshot",
+    "list_images",
+    "list_pools",
+    "probe",
+    "protect_snapshot",
+    "resize_image",
+    "roll_back",
+    "unprotect_snapshot",
+]
 
 
-def create_snapshot(cluster: Cluster, spec: SnapshotSpec, diff_budget: int) -> snapshot.Snapshot:
-    """Create a snapshot and describe it; see ``snapshot.create``."""
+def create_snapshot(cluster: Cluster, spec: SnapshotSpec, diff_budget: int) -> Snapshot:
+    """Create a snapshot and describe it; see ``snapshot_create.create``."""
     with cluster.pool_with_room(spec.pool, spec.namespace) as ioctx:
-        return snapshot.create(ioctx, spec, diff_budget=diff_budget)
+        return snapshot_create.create(ioctx, spec, diff_budget=diff_budget)
+
+
+def delete_snapshot(cluster: Cluster, spec: SnapshotSpec) -> None:
+    """Delete a snapshot; see ``snapshot_changes.delete``."""
+    with cluster.pool_even_if_full(spec.pool, spec.namespace) as ioctx:
+        snapshot_changes.delete(ioctx, spec)
+
+
+def protect_snapshot(cluster: Cluster, spec: SnapshotSpec) -> None:
+    """Protect a snapshot; see ``snapshot_changes.protect``."""
+    with cluster.pool_with_room(spec.pool, spec.namespace) as ioctx:
+        snapshot_changes.protect(ioctx, spec)
+
+
+def unprotect_snapshot(cluster: Cluster, spec: SnapshotSpec) -> None:
+    """Unprotect a snapshot; see ``snapshot_changes.unprotect``."""
+    with cluster.pool_even_if_full(spec.pool, spec.namespace) as ioctx:
+        snapshot_changes.unprotect(ioctx, spec)
+
+
+def roll_back(cluster: Cluster, spec: SnapshotSpec) -> None:
+    """Roll an image back to a snapshot; see ``rollback.rollback``."""
+    with cluster.pool_with_room(spec.pool, spec.namespace) as ioctx:
+        rollback.rollback(ioctx, spec, own_id=cluster.instance_id)
+
+
+def create_image(cluster: Cluster, spec: ImageSpec, layout: Layout, diff_budget: int) -> Image:
+    """Create an image and describe it; see ``image_create.create``."""
+    with cluster.pool_for_images(spec.pool, spec.namespace) as ioctx:
+        defaults = Layout(
+            size=0,
+            object_size=1 << int(cluster.option("rbd_default_order")),
+            features=features_of(rbd.RBD().features_from_string(cluster.option("rbd_default_features"))),
+        )
+        return image_create.create(ioctx, spec, layout, defaults=defaults, diff_budget=diff_budget)
+
+
+def resize_image(cluster: Cluster, spec: ImageSpec, size: int, diff_budget: int) -> Image:
+    """Give an image another size and describe it; see ``image_changes.resize``."""
+    with cluster.pool_with_room(spec.pool, spec.namespace) as ioctx:
+        return image_changes.resize(ioctx, spec, size, diff_budget=diff_budget)
+
+
+def delete_image(cluster: Cluster, spec: ImageSpec) -> None:
+    """Delete an image; see ``image_changes.delete``."""
+    with cluster.pool_even_if_full(spec.pool, spec.namespace) as ioctx:
+        image_changes.delete(ioctx, spec)
+
+
+def list_pools(cluster: Cluster, application: str) -> list[Pool]:
+    """List the pools; see ``pools.list_pools``."""
+    with cluster.connection() as connection:
+        return pools.list_pools(connection, cluster.placement_groups, application)
+
+
+def list_images(cluster: Cluster, scope: str, diff_budget: int) -> list[Image]:
+    """List the images; see ``listing.list_images``."""
+    with cluster.connection() as connection:
+        return listing.list_images(connection, scope, diff_budget=diff_budget)
 
 
 def probe(cluster: Cluster) -> None:

@@ -19,9 +19,10 @@ from connectrpc.errors import ConnectError
 from connectrpc.method import IdempotencyLevel, MethodInfo, StreamType
 from connectrpc.protocol import ProtocolType
 from connectrpc.server import ConnectASGIApplication, ConnectWSGIApplication, DEFAULT_READ_MAX_BYTES, Endpoint, EndpointSync
+from google.protobuf.empty_pb2 import Empty
 from pyqwest import Client, SyncClient
 
-from .storage_pb2 import CreateImageSnapshotRequest, Image
+from .storage_pb2 import CreateImageRequest, CreateImageSnapshotRequest, DeleteImageRequest, DeleteImageSnapshotRequest, Image, ListImagesRequest, ListImagesResponse, ListPoolsRequest, ListPoolsResponse, ProtectImageSnapshotRequest, RollbackImageSnapshotRequest, UnprotectImageSnapshotRequest, UpdateImageRequest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping
@@ -38,9 +39,63 @@ _PROTO_BINARY_CODEC = google_protobuf_binary_codec()
 _GZIP_COMPRESSION = GzipCompression()
 
 class StorageService(Protocol):
+    async def list_pools(self, request: ListPoolsRequest, ctx: RequestContext[ListPoolsRequest, ListPoolsResponse], /) -> ListPoolsResponse:
+        """
+        Lists the pools of a cluster, by rising id.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def list_images(self, request: ListImagesRequest, ctx: RequestContext[ListImagesRequest, ListImagesResponse], /) -> ListImagesResponse:
+        """
+        Lists the images of every pool that is tagged for RBD, in all namespaces, with their snapshots.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def create_image(self, request: CreateImageRequest, ctx: RequestContext[CreateImageRequest, Image], /) -> Image:
+        """
+        Creates an image, and answers what is true of it.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def update_image(self, request: UpdateImageRequest, ctx: RequestContext[UpdateImageRequest, Image], /) -> Image:
+        """
+        Resizes an image. What is beyond a smaller size is lost.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def delete_image(self, request: DeleteImageRequest, ctx: RequestContext[DeleteImageRequest, Empty], /) -> Empty:
+        """
+        Deletes an image that has no snapshots and is in nobody's use.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
     async def create_image_snapshot(self, request: CreateImageSnapshotRequest, ctx: RequestContext[CreateImageSnapshotRequest, Image.Snapshot], /) -> Image.Snapshot:
         """
         Creates a snapshot of an image, and answers what is true of it.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def delete_image_snapshot(self, request: DeleteImageSnapshotRequest, ctx: RequestContext[DeleteImageSnapshotRequest, Empty], /) -> Empty:
+        """
+        Deletes a snapshot that is not protected.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def rollback_image_snapshot(self, request: RollbackImageSnapshotRequest, ctx: RequestContext[RollbackImageSnapshotRequest, Empty], /) -> Empty:
+        """
+        Makes an image what it was at a snapshot. What was written since is lost; the image must be in nobody's use.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def protect_image_snapshot(self, request: ProtectImageSnapshotRequest, ctx: RequestContext[ProtectImageSnapshotRequest, Empty], /) -> Empty:
+        """
+        Protects a snapshot from being deleted, so that it can be cloned. One that is protected stays so.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def unprotect_image_snapshot(self, request: UnprotectImageSnapshotRequest, ctx: RequestContext[UnprotectImageSnapshotRequest, Empty], /) -> Empty:
+        """
+        Lets a snapshot that has no clones be deleted. One that is not protected stays so.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -58,6 +113,61 @@ class StorageServiceASGIApplication(ConnectASGIApplication[StorageService]):
         super().__init__(
             service=service,
             endpoints=lambda svc: {
+                "/otterscale.storage.v1.StorageService/ListPools": Endpoint.unary(
+                    method=MethodInfo(
+                        name="ListPools",
+                        service_name="otterscale.storage.v1.StorageService",
+                        input=ListPoolsRequest,
+                        output=ListPoolsResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.list_pools,
+                ),
+                "/otterscale.storage.v1.StorageService/ListImages": Endpoint.unary(
+                    method=MethodInfo(
+                        name="ListImages",
+                        service_name="otterscale.storage.v1.StorageService",
+                        input=ListImagesRequest,
+                        output=ListImagesResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.list_images,
+                ),
+                "/otterscale.storage.v1.StorageService/CreateImage": Endpoint.unary(
+                    method=MethodInfo(
+                        name="CreateImage",
+                        service_name="otterscale.storage.v1.StorageService",
+                        input=CreateImageRequest,
+                        output=Image,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.create_image,
+                ),
+                "/otterscale.storage.v1.StorageService/UpdateImage": Endpoint.unary(
+                    method=MethodInfo(
+                        name="UpdateImage",
+                        service_name="otterscale.storage.v1.StorageService",
+                        input=UpdateImageRequest,
+                        output=Image,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.update_image,
+                ),
+                "/otterscale.storage.v1.StorageService/DeleteImage": Endpoint.unary(
+                    method=MethodInfo(
+                        name="DeleteImage",
+                        service_name="otterscale.storage.v1.StorageService",
+                        input=DeleteImageRequest,
+                        output=Empty,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.delete_image,
+                ),
                 "/otterscale.storage.v1.StorageService/CreateImageSnapshot": Endpoint.unary(
                     method=MethodInfo(
                         name="CreateImageSnapshot",
@@ -68,6 +178,50 @@ class StorageServiceASGIApplication(ConnectASGIApplication[StorageService]):
                         stream_type=StreamType.UNARY,
                     ),
                     function=svc.create_image_snapshot,
+                ),
+                "/otterscale.storage.v1.StorageService/DeleteImageSnapshot": Endpoint.unary(
+                    method=MethodInfo(
+                        name="DeleteImageSnapshot",
+                        service_name="otterscale.storage.v1.StorageService",
+                        input=DeleteImageSnapshotRequest,
+                        output=Empty,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.delete_image_snapshot,
+                ),
+                "/otterscale.storage.v1.StorageService/RollbackImageSnapshot": Endpoint.unary(
+                    method=MethodInfo(
+                        name="RollbackImageSnapshot",
+                        service_name="otterscale.storage.v1.StorageService",
+                        input=RollbackImageSnapshotRequest,
+                        output=Empty,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.rollback_image_snapshot,
+                ),
+                "/otterscale.storage.v1.StorageService/ProtectImageSnapshot": Endpoint.unary(
+                    method=MethodInfo(
+                        name="ProtectImageSnapshot",
+                        service_name="otterscale.storage.v1.StorageService",
+                        input=ProtectImageSnapshotRequest,
+                        output=Empty,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.protect_image_snapshot,
+                ),
+                "/otterscale.storage.v1.StorageService/UnprotectImageSnapshot": Endpoint.unary(
+                    method=MethodInfo(
+                        name="UnprotectImageSnapshot",
+                        service_name="otterscale.storage.v1.StorageService",
+                        input=UnprotectImageSnapshotRequest,
+                        output=Empty,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.unprotect_image_snapshot,
                 ),
             },
             interceptors=interceptors,
@@ -107,6 +261,121 @@ class StorageServiceClient(ConnectClient):
             interceptors=interceptors,
             http_client=http_client,
         )
+    async def list_pools(
+        self,
+        request: ListPoolsRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> ListPoolsResponse:
+        """
+        Lists the pools of a cluster, by rising id.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ListPools",
+                service_name="otterscale.storage.v1.StorageService",
+                input=ListPoolsRequest,
+                output=ListPoolsResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def list_images(
+        self,
+        request: ListImagesRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> ListImagesResponse:
+        """
+        Lists the images of every pool that is tagged for RBD, in all namespaces, with their snapshots.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ListImages",
+                service_name="otterscale.storage.v1.StorageService",
+                input=ListImagesRequest,
+                output=ListImagesResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def create_image(
+        self,
+        request: CreateImageRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> Image:
+        """
+        Creates an image, and answers what is true of it.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="CreateImage",
+                service_name="otterscale.storage.v1.StorageService",
+                input=CreateImageRequest,
+                output=Image,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def update_image(
+        self,
+        request: UpdateImageRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> Image:
+        """
+        Resizes an image. What is beyond a smaller size is lost.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="UpdateImage",
+                service_name="otterscale.storage.v1.StorageService",
+                input=UpdateImageRequest,
+                output=Image,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def delete_image(
+        self,
+        request: DeleteImageRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> Empty:
+        """
+        Deletes an image that has no snapshots and is in nobody's use.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="DeleteImage",
+                service_name="otterscale.storage.v1.StorageService",
+                input=DeleteImageRequest,
+                output=Empty,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
     async def create_image_snapshot(
         self,
         request: CreateImageSnapshotRequest,
@@ -130,11 +399,157 @@ class StorageServiceClient(ConnectClient):
             headers=headers,
             timeout_ms=timeout_ms,
         )
+    async def delete_image_snapshot(
+        self,
+        request: DeleteImageSnapshotRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> Empty:
+        """
+        Deletes a snapshot that is not protected.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="DeleteImageSnapshot",
+                service_name="otterscale.storage.v1.StorageService",
+                input=DeleteImageSnapshotRequest,
+                output=Empty,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def rollback_image_snapshot(
+        self,
+        request: RollbackImageSnapshotRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> Empty:
+        """
+        Makes an image what it was at a snapshot. What was written since is lost; the image must be in nobody's use.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="RollbackImageSnapshot",
+                service_name="otterscale.storage.v1.StorageService",
+                input=RollbackImageSnapshotRequest,
+                output=Empty,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def protect_image_snapshot(
+        self,
+        request: ProtectImageSnapshotRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> Empty:
+        """
+        Protects a snapshot from being deleted, so that it can be cloned. One that is protected stays so.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ProtectImageSnapshot",
+                service_name="otterscale.storage.v1.StorageService",
+                input=ProtectImageSnapshotRequest,
+                output=Empty,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def unprotect_image_snapshot(
+        self,
+        request: UnprotectImageSnapshotRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> Empty:
+        """
+        Lets a snapshot that has no clones be deleted. One that is not protected stays so.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="UnprotectImageSnapshot",
+                service_name="otterscale.storage.v1.StorageService",
+                input=UnprotectImageSnapshotRequest,
+                output=Empty,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
 
 class StorageServiceSync(Protocol):
+    def list_pools(self, request: ListPoolsRequest, ctx: RequestContext[ListPoolsRequest, ListPoolsResponse], /) -> ListPoolsResponse:
+        """
+        Lists the pools of a cluster, by rising id.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def list_images(self, request: ListImagesRequest, ctx: RequestContext[ListImagesRequest, ListImagesResponse], /) -> ListImagesResponse:
+        """
+        Lists the images of every pool that is tagged for RBD, in all namespaces, with their snapshots.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def create_image(self, request: CreateImageRequest, ctx: RequestContext[CreateImageRequest, Image], /) -> Image:
+        """
+        Creates an image, and answers what is true of it.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def update_image(self, request: UpdateImageRequest, ctx: RequestContext[UpdateImageRequest, Image], /) -> Image:
+        """
+        Resizes an image. What is beyond a smaller size is lost.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def delete_image(self, request: DeleteImageRequest, ctx: RequestContext[DeleteImageRequest, Empty], /) -> Empty:
+        """
+        Deletes an image that has no snapshots and is in nobody's use.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
     def create_image_snapshot(self, request: CreateImageSnapshotRequest, ctx: RequestContext[CreateImageSnapshotRequest, Image.Snapshot], /) -> Image.Snapshot:
         """
         Creates a snapshot of an image, and answers what is true of it.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def delete_image_snapshot(self, request: DeleteImageSnapshotRequest, ctx: RequestContext[DeleteImageSnapshotRequest, Empty], /) -> Empty:
+        """
+        Deletes a snapshot that is not protected.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def rollback_image_snapshot(self, request: RollbackImageSnapshotRequest, ctx: RequestContext[RollbackImageSnapshotRequest, Empty], /) -> Empty:
+        """
+        Makes an image what it was at a snapshot. What was written since is lost; the image must be in nobody's use.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def protect_image_snapshot(self, request: ProtectImageSnapshotRequest, ctx: RequestContext[ProtectImageSnapshotRequest, Empty], /) -> Empty:
+        """
+        Protects a snapshot from being deleted, so that it can be cloned. One that is protected stays so.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def unprotect_image_snapshot(self, request: UnprotectImageSnapshotRequest, ctx: RequestContext[UnprotectImageSnapshotRequest, Empty], /) -> Empty:
+        """
+        Lets a snapshot that has no clones be deleted. One that is not protected stays so.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -150,6 +565,61 @@ class StorageServiceWSGIApplication(ConnectWSGIApplication):
     ) -> None:
         super().__init__(
             endpoints={
+                "/otterscale.storage.v1.StorageService/ListPools": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="ListPools",
+                        service_name="otterscale.storage.v1.StorageService",
+                        input=ListPoolsRequest,
+                        output=ListPoolsResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.list_pools,
+                ),
+                "/otterscale.storage.v1.StorageService/ListImages": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="ListImages",
+                        service_name="otterscale.storage.v1.StorageService",
+                        input=ListImagesRequest,
+                        output=ListImagesResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.list_images,
+                ),
+                "/otterscale.storage.v1.StorageService/CreateImage": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="CreateImage",
+                        service_name="otterscale.storage.v1.StorageService",
+                        input=CreateImageRequest,
+                        output=Image,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.create_image,
+                ),
+                "/otterscale.storage.v1.StorageService/UpdateImage": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="UpdateImage",
+                        service_name="otterscale.storage.v1.StorageService",
+                        input=UpdateImageRequest,
+                        output=Image,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.update_image,
+                ),
+                "/otterscale.storage.v1.StorageService/DeleteImage": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="DeleteImage",
+                        service_name="otterscale.storage.v1.StorageService",
+                        input=DeleteImageRequest,
+                        output=Empty,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.delete_image,
+                ),
                 "/otterscale.storage.v1.StorageService/CreateImageSnapshot": EndpointSync.unary(
                     method=MethodInfo(
                         name="CreateImageSnapshot",
@@ -160,6 +630,50 @@ class StorageServiceWSGIApplication(ConnectWSGIApplication):
                         stream_type=StreamType.UNARY,
                     ),
                     function=service.create_image_snapshot,
+                ),
+                "/otterscale.storage.v1.StorageService/DeleteImageSnapshot": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="DeleteImageSnapshot",
+                        service_name="otterscale.storage.v1.StorageService",
+                        input=DeleteImageSnapshotRequest,
+                        output=Empty,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.delete_image_snapshot,
+                ),
+                "/otterscale.storage.v1.StorageService/RollbackImageSnapshot": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="RollbackImageSnapshot",
+                        service_name="otterscale.storage.v1.StorageService",
+                        input=RollbackImageSnapshotRequest,
+                        output=Empty,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.rollback_image_snapshot,
+                ),
+                "/otterscale.storage.v1.StorageService/ProtectImageSnapshot": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="ProtectImageSnapshot",
+                        service_name="otterscale.storage.v1.StorageService",
+                        input=ProtectImageSnapshotRequest,
+                        output=Empty,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.protect_image_snapshot,
+                ),
+                "/otterscale.storage.v1.StorageService/UnprotectImageSnapshot": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="UnprotectImageSnapshot",
+                        service_name="otterscale.storage.v1.StorageService",
+                        input=UnprotectImageSnapshotRequest,
+                        output=Empty,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.unprotect_image_snapshot,
                 ),
             },
             interceptors=interceptors,
@@ -199,6 +713,121 @@ class StorageServiceClientSync(ConnectClientSync):
             interceptors=interceptors,
             http_client=http_client,
         )
+    def list_pools(
+        self,
+        request: ListPoolsRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> ListPoolsResponse:
+        """
+        Lists the pools of a cluster, by rising id.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ListPools",
+                service_name="otterscale.storage.v1.StorageService",
+                input=ListPoolsRequest,
+                output=ListPoolsResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def list_images(
+        self,
+        request: ListImagesRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> ListImagesResponse:
+        """
+        Lists the images of every pool that is tagged for RBD, in all namespaces, with their snapshots.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ListImages",
+                service_name="otterscale.storage.v1.StorageService",
+                input=ListImagesRequest,
+                output=ListImagesResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def create_image(
+        self,
+        request: CreateImageRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> Image:
+        """
+        Creates an image, and answers what is true of it.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="CreateImage",
+                service_name="otterscale.storage.v1.StorageService",
+                input=CreateImageRequest,
+                output=Image,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def update_image(
+        self,
+        request: UpdateImageRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> Image:
+        """
+        Resizes an image. What is beyond a smaller size is lost.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="UpdateImage",
+                service_name="otterscale.storage.v1.StorageService",
+                input=UpdateImageRequest,
+                output=Image,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def delete_image(
+        self,
+        request: DeleteImageRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> Empty:
+        """
+        Deletes an image that has no snapshots and is in nobody's use.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="DeleteImage",
+                service_name="otterscale.storage.v1.StorageService",
+                input=DeleteImageRequest,
+                output=Empty,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
     def create_image_snapshot(
         self,
         request: CreateImageSnapshotRequest,
@@ -216,6 +845,98 @@ class StorageServiceClientSync(ConnectClientSync):
                 service_name="otterscale.storage.v1.StorageService",
                 input=CreateImageSnapshotRequest,
                 output=Image.Snapshot,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def delete_image_snapshot(
+        self,
+        request: DeleteImageSnapshotRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> Empty:
+        """
+        Deletes a snapshot that is not protected.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="DeleteImageSnapshot",
+                service_name="otterscale.storage.v1.StorageService",
+                input=DeleteImageSnapshotRequest,
+                output=Empty,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def rollback_image_snapshot(
+        self,
+        request: RollbackImageSnapshotRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> Empty:
+        """
+        Makes an image what it was at a snapshot. What was written since is lost; the image must be in nobody's use.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="RollbackImageSnapshot",
+                service_name="otterscale.storage.v1.StorageService",
+                input=RollbackImageSnapshotRequest,
+                output=Empty,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def protect_image_snapshot(
+        self,
+        request: ProtectImageSnapshotRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> Empty:
+        """
+        Protects a snapshot from being deleted, so that it can be cloned. One that is protected stays so.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ProtectImageSnapshot",
+                service_name="otterscale.storage.v1.StorageService",
+                input=ProtectImageSnapshotRequest,
+                output=Empty,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def unprotect_image_snapshot(
+        self,
+        request: UnprotectImageSnapshotRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> Empty:
+        """
+        Lets a snapshot that has no clones be deleted. One that is not protected stays so.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="UnprotectImageSnapshot",
+                service_name="otterscale.storage.v1.StorageService",
+                input=UnprotectImageSnapshotRequest,
+                output=Empty,
                 idempotency_level=IdempotencyLevel.UNKNOWN,
                 stream_type=StreamType.UNARY,
             ),

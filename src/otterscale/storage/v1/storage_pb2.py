@@ -22,21 +22,53 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#otterscale/storage/v1/storage.proto\x12\x15otterscale.storage.v1\"\x85\x01\n\x05Image\x1a|\n\x08Snapshot\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n\tprotected\x18\x02 \x01(\x08R\tprotected\x12\x1f\n\x0bquota_bytes\x18\x03 \x01(\x04R\nquotaBytes\x12\x1d\n\nused_bytes\x18\x04 \x01(\x04R\tusedBytes\"\x99\x01\n\x1a\x43reateImageSnapshotRequest\x12\x14\n\x05scope\x18\x01 \x01(\tR\x05scope\x12\x1b\n\tpool_name\x18\x03 \x01(\tR\x08poolName\x12\x1d\n\nimage_name\x18\x04 \x01(\tR\timageName\x12#\n\rsnapshot_name\x18\x05 \x01(\tR\x0csnapshotNameJ\x04\x08\x02\x10\x03\x32\x81\x01\n\x0eStorageService\x12o\n\x13\x43reateImageSnapshot\x12\x31.otterscale.storage.v1.CreateImageSnapshotRequest\x1a%.otterscale.storage.v1.Image.Snapshotb\x08\x65\x64itionsp\xe8\x07')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#otterscale/storage/v1/storage.proto\x12\x15otterscale.storage.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x82\x06\n\x04Pool\x12\x0e\n\x02id\x18\x01 \x01(\x03R\x02id\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12\x1a\n\x08updating\x18\x03 \x01(\x08R\x08updating\x12<\n\tpool_type\x18\x0b \x01(\x0e\x32\x1f.otterscale.storage.v1.PoolTypeR\x08poolType\x12#\n\rec_overwrites\x18\x15 \x01(\x08R\x0c\x65\x63Overwrites\x12\x1f\n\x0b\x64\x61ta_chunks\x18\x16 \x01(\x04R\ndataChunks\x12#\n\rcoding_chunks\x18\x17 \x01(\x04R\x0c\x63odingChunks\x12\'\n\x0freplicated_size\x18\x1f \x01(\x04R\x0ereplicatedSize\x12\x1f\n\x0bquota_bytes\x18) \x01(\x04R\nquotaBytes\x12#\n\rquota_objects\x18* \x01(\x04R\x0cquotaObjects\x12\x1d\n\nused_bytes\x18+ \x01(\x04R\tusedBytes\x12!\n\x0cused_objects\x18, \x01(\x04R\x0busedObjects\x12\x1b\n\tmax_bytes\x18- \x01(\x04R\x08maxBytes\x12\x32\n\x15placement_group_count\x18\x33 \x01(\x04R\x13placementGroupCount\x12h\n\x15placement_group_state\x18\x34 \x03(\x0b\x32\x34.otterscale.storage.v1.Pool.PlacementGroupStateEntryR\x13placementGroupState\x12\x39\n\ncreated_at\x18= \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tcreatedAt\x12\"\n\x0c\x61pplications\x18G \x03(\tR\x0c\x61pplications\x1a\x46\n\x18PlacementGroupStateEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x03R\x05value:\x02\x38\x01\"\xb6\x05\n\x05Image\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x1b\n\tpool_name\x18\x0b \x01(\tR\x08poolName\x12*\n\x11object_size_bytes\x18\x15 \x01(\x04R\x0fobjectSizeBytes\x12*\n\x11stripe_unit_bytes\x18\x16 \x01(\x04R\x0fstripeUnitBytes\x12!\n\x0cstripe_count\x18\x17 \x01(\x04R\x0bstripeCount\x12\x1f\n\x0bquota_bytes\x18\x1f \x01(\x04R\nquotaBytes\x12\x1d\n\nused_bytes\x18  \x01(\x04R\tusedBytes\x12!\n\x0cobject_count\x18! \x01(\x04R\x0bobjectCount\x12\x1a\n\x08layering\x18) \x01(\x08R\x08layering\x12%\n\x0e\x65xclusive_lock\x18* \x01(\x08R\rexclusiveLock\x12\x1d\n\nobject_map\x18+ \x01(\x08R\tobjectMap\x12\x1b\n\tfast_diff\x18, \x01(\x08R\x08\x66\x61stDiff\x12!\n\x0c\x64\x65\x65p_flatten\x18- \x01(\x08R\x0b\x64\x65\x65pFlatten\x12\x39\n\ncreated_at\x18\x33 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x43\n\tsnapshots\x18\x65 \x03(\x0b\x32%.otterscale.storage.v1.Image.SnapshotR\tsnapshots\x1a|\n\x08Snapshot\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n\tprotected\x18\x02 \x01(\x08R\tprotected\x12\x1f\n\x0bquota_bytes\x18\x03 \x01(\x04R\nquotaBytes\x12\x1d\n\nused_bytes\x18\x04 \x01(\x04R\tusedBytes\"P\n\x10ListPoolsRequest\x12\x14\n\x05scope\x18\x01 \x01(\tR\x05scope\x12 \n\x0b\x61pplication\x18\x0b \x01(\tR\x0b\x61pplicationJ\x04\x08\x02\x10\x03\"F\n\x11ListPoolsResponse\x12\x31\n\x05pools\x18\x01 \x03(\x0b\x32\x1b.otterscale.storage.v1.PoolR\x05pools\"/\n\x11ListImagesRequest\x12\x14\n\x05scope\x18\x01 \x01(\tR\x05scopeJ\x04\x08\x02\x10\x03\"J\n\x12ListImagesResponse\x12\x34\n\x06images\x18\x01 \x03(\x0b\x32\x1c.otterscale.storage.v1.ImageR\x06images\"\xaa\x03\n\x12\x43reateImageRequest\x12\x14\n\x05scope\x18\x01 \x01(\tR\x05scope\x12\x1b\n\tpool_name\x18\x03 \x01(\tR\x08poolName\x12\x1d\n\nimage_name\x18\x04 \x01(\tR\timageName\x12*\n\x11object_size_bytes\x18\x0b \x01(\x04R\x0fobjectSizeBytes\x12*\n\x11stripe_unit_bytes\x18\x0c \x01(\x04R\x0fstripeUnitBytes\x12!\n\x0cstripe_count\x18\r \x01(\x04R\x0bstripeCount\x12\x1f\n\x0bquota_bytes\x18\x15 \x01(\x04R\nquotaBytes\x12\x1a\n\x08layering\x18\x1f \x01(\x08R\x08layering\x12%\n\x0e\x65xclusive_lock\x18  \x01(\x08R\rexclusiveLock\x12\x1d\n\nobject_map\x18! \x01(\x08R\tobjectMap\x12\x1b\n\tfast_diff\x18\" \x01(\x08R\x08\x66\x61stDiff\x12!\n\x0c\x64\x65\x65p_flatten\x18# \x01(\x08R\x0b\x64\x65\x65pFlattenJ\x04\x08\x02\x10\x03\"\x8d\x01\n\x12UpdateImageRequest\x12\x14\n\x05scope\x18\x01 \x01(\tR\x05scope\x12\x1b\n\tpool_name\x18\x03 \x01(\tR\x08poolName\x12\x1d\n\nimage_name\x18\x04 \x01(\tR\timageName\x12\x1f\n\x0bquota_bytes\x18\x0b \x01(\x04R\nquotaBytesJ\x04\x08\x02\x10\x03\"l\n\x12\x44\x65leteImageRequest\x12\x14\n\x05scope\x18\x01 \x01(\tR\x05scope\x12\x1b\n\tpool_name\x18\x03 \x01(\tR\x08poolName\x12\x1d\n\nimage_name\x18\x04 \x01(\tR\timageNameJ\x04\x08\x02\x10\x03\"\x99\x01\n\x1a\x43reateImageSnapshotRequest\x12\x14\n\x05scope\x18\x01 \x01(\tR\x05scope\x12\x1b\n\tpool_name\x18\x03 \x01(\tR\x08poolName\x12\x1d\n\nimage_name\x18\x04 \x01(\tR\timageName\x12#\n\rsnapshot_name\x18\x05 \x01(\tR\x0csnapshotNameJ\x04\x08\x02\x10\x03\"\x99\x01\n\x1a\x44\x65leteImageSnapshotRequest\x12\x14\n\x05scope\x18\x01 \x01(\tR\x05scope\x12\x1b\n\tpool_name\x18\x03 \x01(\tR\x08poolName\x12\x1d\n\nimage_name\x18\x04 \x01(\tR\timageName\x12#\n\rsnapshot_name\x18\x05 \x01(\tR\x0csnapshotNameJ\x04\x08\x02\x10\x03\"\x9b\x01\n\x1cRollbackImageSnapshotRequest\x12\x14\n\x05scope\x18\x01 \x01(\tR\x05scope\x12\x1b\n\tpool_name\x18\x03 \x01(\tR\x08poolName\x12\x1d\n\nimage_name\x18\x04 \x01(\tR\timageName\x12#\n\rsnapshot_name\x18\x05 \x01(\tR\x0csnapshotNameJ\x04\x08\x02\x10\x03\"\x9a\x01\n\x1bProtectImageSnapshotRequest\x12\x14\n\x05scope\x18\x01 \x01(\tR\x05scope\x12\x1b\n\tpool_name\x18\x03 \x01(\tR\x08poolName\x12\x1d\n\nimage_name\x18\x04 \x01(\tR\timageName\x12#\n\rsnapshot_name\x18\x05 \x01(\tR\x0csnapshotNameJ\x04\x08\x02\x10\x03\"\x9c\x01\n\x1dUnprotectImageSnapshotRequest\x12\x14\n\x05scope\x18\x01 \x01(\tR\x05scope\x12\x1b\n\tpool_name\x18\x03 \x01(\tR\x08poolName\x12\x1d\n\nimage_name\x18\x04 \x01(\tR\timageName\x12#\n\rsnapshot_name\x18\x05 \x01(\tR\x0csnapshotNameJ\x04\x08\x02\x10\x03*8\n\x08PoolType\x12\x0f\n\x0bUNSPECIFIED\x10\x00\x12\x0b\n\x07\x45RASURE\x10\x01\x12\x0e\n\nREPLICATED\x10\x02\x32\xda\x07\n\x0eStorageService\x12^\n\tListPools\x12\'.otterscale.storage.v1.ListPoolsRequest\x1a(.otterscale.storage.v1.ListPoolsResponse\x12\x61\n\nListImages\x12(.otterscale.storage.v1.ListImagesRequest\x1a).otterscale.storage.v1.ListImagesResponse\x12V\n\x0b\x43reateImage\x12).otterscale.storage.v1.CreateImageRequest\x1a\x1c.otterscale.storage.v1.Image\x12V\n\x0bUpdateImage\x12).otterscale.storage.v1.UpdateImageRequest\x1a\x1c.otterscale.storage.v1.Image\x12P\n\x0b\x44\x65leteImage\x12).otterscale.storage.v1.DeleteImageRequest\x1a\x16.google.protobuf.Empty\x12o\n\x13\x43reateImageSnapshot\x12\x31.otterscale.storage.v1.CreateImageSnapshotRequest\x1a%.otterscale.storage.v1.Image.Snapshot\x12`\n\x13\x44\x65leteImageSnapshot\x12\x31.otterscale.storage.v1.DeleteImageSnapshotRequest\x1a\x16.google.protobuf.Empty\x12\x64\n\x15RollbackImageSnapshot\x12\x33.otterscale.storage.v1.RollbackImageSnapshotRequest\x1a\x16.google.protobuf.Empty\x12\x62\n\x14ProtectImageSnapshot\x12\x32.otterscale.storage.v1.ProtectImageSnapshotRequest\x1a\x16.google.protobuf.Empty\x12\x66\n\x16UnprotectImageSnapshot\x12\x34.otterscale.storage.v1.UnprotectImageSnapshotRequest\x1a\x16.google.protobuf.Emptyb\x08\x65\x64itionsp\xe8\x07')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'otterscale.storage.v1.storage_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_IMAGE']._serialized_start=63
-  _globals['_IMAGE']._serialized_end=196
-  _globals['_IMAGE_SNAPSHOT']._serialized_start=72
-  _globals['_IMAGE_SNAPSHOT']._serialized_end=196
-  _globals['_CREATEIMAGESNAPSHOTREQUEST']._serialized_start=199
-  _globals['_CREATEIMAGESNAPSHOTREQUEST']._serialized_end=352
-  _globals['_STORAGESERVICE']._serialized_start=355
-  _globals['_STORAGESERVICE']._serialized_end=484
+  _globals['_POOL_PLACEMENTGROUPSTATEENTRY']._loaded_options = None
+  _globals['_POOL_PLACEMENTGROUPSTATEENTRY']._serialized_options = b'8\001'
+  _globals['_POOLTYPE']._serialized_start=3342
+  _globals['_POOLTYPE']._serialized_end=3398
+  _globals['_POOL']._serialized_start=125
+  _globals['_POOL']._serialized_end=895
+  _globals['_POOL_PLACEMENTGROUPSTATEENTRY']._serialized_start=825
+  _globals['_POOL_PLACEMENTGROUPSTATEENTRY']._serialized_end=895
+  _globals['_IMAGE']._serialized_start=898
+  _globals['_IMAGE']._serialized_end=1592
+  _globals['_IMAGE_SNAPSHOT']._serialized_start=1468
+  _globals['_IMAGE_SNAPSHOT']._serialized_end=1592
+  _globals['_LISTPOOLSREQUEST']._serialized_start=1594
+  _globals['_LISTPOOLSREQUEST']._serialized_end=1674
+  _globals['_LISTPOOLSRESPONSE']._serialized_start=1676
+  _globals['_LISTPOOLSRESPONSE']._serialized_end=1746
+  _globals['_LISTIMAGESREQUEST']._serialized_start=1748
+  _globals['_LISTIMAGESREQUEST']._serialized_end=1795
+  _globals['_LISTIMAGESRESPONSE']._serialized_start=1797
+  _globals['_LISTIMAGESRESPONSE']._serialized_end=1871
+  _globals['_CREATEIMAGEREQUEST']._serialized_start=1874
+  _globals['_CREATEIMAGEREQUEST']._serialized_end=2300
+  _globals['_UPDATEIMAGEREQUEST']._serialized_start=2303
+  _globals['_UPDATEIMAGEREQUEST']._serialized_end=2444
+  _globals['_DELETEIMAGEREQUEST']._serialized_start=2446
+  _globals['_DELETEIMAGEREQUEST']._serialized_end=2554
+  _globals['_CREATEIMAGESNAPSHOTREQUEST']._serialized_start=2557
+  _globals['_CREATEIMAGESNAPSHOTREQUEST']._serialized_end=2710
+  _globals['_DELETEIMAGESNAPSHOTREQUEST']._serialized_start=2713
+  _globals['_DELETEIMAGESNAPSHOTREQUEST']._serialized_end=2866
+  _globals['_ROLLBACKIMAGESNAPSHOTREQUEST']._serialized_start=2869
+  _globals['_ROLLBACKIMAGESNAPSHOTREQUEST']._serialized_end=3024
+  _globals['_PROTECTIMAGESNAPSHOTREQUEST']._serialized_start=3027
+  _globals['_PROTECTIMAGESNAPSHOTREQUEST']._serialized_end=3181
+  _globals['_UNPROTECTIMAGESNAPSHOTREQUEST']._serialized_start=3184
+  _globals['_UNPROTECTIMAGESNAPSHOTREQUEST']._serialized_end=3340
+  _globals['_STORAGESERVICE']._serialized_start=3401
+  _globals['_STORAGESERVICE']._serialized_end=4387
 # @@protoc_insertion_point(module_scope)

@@ -1,6 +1,4 @@
-"""librbd calls on snapshots. All of them block."""
-
-from dataclasses import dataclass
+"""Creating a snapshot. All of it blocks."""
 
 import rados
 import rbd
@@ -9,24 +7,12 @@ from connectrpc.code import Code
 from ..errors import ServiceError
 from ..progress import changes, phase
 from ..spec import SnapshotSpec
-from .image import check_writable, open_image
-from .image_lock import ImageLock
+from .image import changing
+from .monitor import once_more_if_denied
+from .snapshots import Snapshot, describe, list_snapshots
 from .usage import Listed, used_bytes
 
-__all__ = ["Snapshot", "SnapshotExistsError", "create"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """What is true of a snapshot.
-
-    ``quota_bytes`` is the image's size at it; ``used_bytes`` is None where it is unknown.
-    """
-
-    name: str
-    protected: bool
-    quota_bytes: int
-    used_bytes: int | None
+__all__ = ["SnapshotExistsError", "create"]
 
 
 class SnapshotExistsError(ServiceError):
@@ -46,11 +32,10 @@ def create(ioctx: rados.Ioctx, spec: SnapshotSpec, *, diff_budget: int) -> Snaps
 
     Raises SnapshotExistsError with the existing snapshot, NotFoundError, ServiceError; and what the bindings raise.
     """
-    with ImageLock(ioctx) as lock, open_image(ioctx, spec) as image:
-        lock.take(image, spec.image)
+    with changing(ioctx, spec) as (image, lock):
         existed = _create(image, spec.snapshot)
         with phase("refresh"):
-            listing = _list(image)
+            listing = list_snapshots(image)
         lock.let_go()
         snapshot = _describe(ioctx, image, listing, spec.snapshot, diff_budget)
     if existed is not None:
@@ -63,21 +48,10 @@ def _create(image: rbd.Image, name: str) -> rbd.ImageExists | None:
     try:
         with phase("create"):
             changes()
-            _create_snap(image, name)
+            once_more_if_denied(lambda: image.create_snap(name))
     except rbd.ImageExists as error:
         return error
-    except rbd.ReadOnlyImage:
-        check_writable(image)
-        raise  # the exclusive lock cannot be had
     return None
-
-
-def _create_snap(image: rbd.Image, name: str) -> None:
-    try:
-        image.create_snap(name)
-    except rbd.PermissionError:
-        # So a monitor answers for one that died, whatever the caps (seen with 16.2.15). No snapshot id was given out.
-        image.create_snap(name)
 
 
 def _describe(
@@ -90,25 +64,9 @@ def _describe(
         raise ServiceError(
             Code.ABORTED, "SNAPSHOT_VANISHED", f"The snapshot {name!r} was removed by another client meanwhile."
         )
-    protected = image.is_protected_snap(name)
     with phase("usage"):
-        used = used_bytes(ioctx, image, listing, snapshot, diff_budget=diff_budget)
-    return Snapshot(name=name, protected=protected, quota_bytes=snapshot.size, used_bytes=used)
-
-
-def _list(image: rbd.Image) -> list[Listed] | None:
-    """List an image's snapshots by rising id (``rbd_snap_list2``).
-
-    None where the binding cannot, since a name among them is no UTF-8.
-    """
-    try:
-        found = [
-            Listed(snap["id"], snap["name"], snap["size"], snap["namespace"] == rbd.RBD_SNAP_NAMESPACE_TYPE_USER)
-            for snap in image.list_snaps()
-        ]
-    except UnicodeDecodeError:
-        return None
-    return sorted(found, key=lambda listed: listed.id)
+        (used,) = used_bytes(ioctx, image, listing, [snapshot], diff_budget=diff_budget)
+    return describe(image, snapshot, used)
 
 
 def _describe_unlisted(image: rbd.Image, name: str) -> Snapshot:

@@ -1,0 +1,58 @@
+"""Who has an image: its watchers, and its lockers."""
+
+from collections.abc import Iterator, Sequence
+
+import rbd
+
+from ..errors import Obstacle, PreconditionError, named
+
+__all__ = ["check_unlocked", "check_unused", "holders", "in_use"]
+
+# How librbd's own locks begin. Those of a client that died are in nobody's way: librbd breaks them.
+_AUTOMATIC_COOKIE = "auto "
+
+
+def holders(image: rbd.Image, own_id: int | None = None) -> list[Obstacle]:
+    """Give the watchers of an image (``rbd_watchers_list``) and who has locked it by hand (``rbd_list_lockers``).
+
+    ``own_id`` is the number of our own client, which is left out.
+    """
+    return [*_watchers(image, own_id), *_lockers(image, own_id)]
+
+
+def in_use(found: Sequence[Obstacle]) -> PreconditionError:
+    return PreconditionError("IMAGE_IN_USE", f"The image is in use by {named(found)}.", found)
+
+
+def check_unlocked(image: rbd.Image) -> None:
+    """Raise PreconditionError where somebody has locked an image by hand, so that librbd cannot change it."""
+    found = list(_lockers(image, None))
+    if found:
+        raise in_use(found)
+
+
+def check_unused(image: rbd.Image, own_id: int) -> None:
+    """Raise PreconditionError where somebody else has an image."""
+    found = holders(image, own_id)
+    if found:
+        raise in_use(found)
+
+
+def _watchers(image: rbd.Image, own_id: int | None) -> Iterator[Obstacle]:
+    for watcher in image.watchers_list():
+        if watcher["id"] != own_id:
+            yield Obstacle(
+                kind="WATCHER",
+                subject=f"client.{watcher['id']}",
+                description=f"A client at {watcher['addr']} has it open.",
+            )
+
+
+def _lockers(image: rbd.Image, own_id: int | None) -> Iterator[Obstacle]:
+    locks = image.list_lockers()
+    # Where there is none, the binding gives a list.
+    for client, cookie, address in locks["lockers"] if isinstance(locks, dict) else ():
+        if client != f"client.{own_id}" and not cookie.startswith(_AUTOMATIC_COOKIE):
+            yield Obstacle(
+                kind="LOCK", subject=client, description=f"A client at {address} has locked it as {cookie!r}."
+            )

@@ -1,0 +1,115 @@
+"""Resizing and deleting an image. All of it blocks."""
+
+import logging
+import random
+import time
+
+import rados
+import rbd
+
+from ..errors import NotFoundError, Obstacle, PreconditionError, named
+from ..layout import Layout, check
+from ..progress import changes, phase
+from ..spec import ImageSpec
+from .heartbeat import heartbeat
+from .holders import holders, in_use
+from .image import changing, missing, open_image
+from .image_info import Image, describe_image, features_of
+
+__all__ = ["delete", "resize"]
+
+# Other servers that are at a call, and clients that come and go, have an image for as long.
+_PATIENCE_SECONDS = 1.0
+_PAUSE_SECONDS = 0.05
+
+_KINDS = {
+    rbd.RBD_SNAP_NAMESPACE_TYPE_GROUP: "It is a group's.",
+    rbd.RBD_SNAP_NAMESPACE_TYPE_TRASH: "It was deleted, and is kept for its clones.",
+    rbd.RBD_SNAP_NAMESPACE_TYPE_MIRROR: "It is mirroring's.",
+}
+
+_log = logging.getLogger(__name__)
+
+
+def resize(ioctx: rados.Ioctx, spec: ImageSpec, size: int, *, diff_budget: int) -> Image:
+    """Give an image another size (``rbd_resize2``), in bytes, and describe it. What is beyond a smaller one is lost.
+
+    Raises NotFoundError; InvalidRequestError for a size that librbd would refuse; and what the bindings raise.
+    """
+    name = f"{spec.pool_name}/{spec.image}"
+    with changing(ioctx, spec) as (image, lock):
+        stat = image.stat()
+        check(
+            Layout(
+                size=size,
+                object_size=stat["obj_size"],
+                stripe_unit=image.stripe_unit(),
+                stripe_count=image.stripe_count(),
+                features=features_of(image.features()),
+            )
+        )
+        if size < stat["size"]:
+            _log.warning("%s shrinks from %d to %d bytes: what is beyond is lost", name, stat["size"], size)
+        with phase("resize"), heartbeat(f"resize of {name} to {size} bytes"):
+            changes()
+            image.resize(size)
+        lock.let_go()
+        return describe_image(ioctx, image, spec, diff_budget=diff_budget)
+
+
+def delete(ioctx: rados.Ioctx, spec: ImageSpec) -> None:
+    """Delete an image (``rbd_remove_with_progress``), also what is left of one that was made or deleted by halves.
+
+    librbd itself keeps off who would use it meanwhile, so no other lock is taken, which would need an open handle.
+
+    Raises NotFoundError; PreconditionError with its snapshots, or with who has it; and what the bindings raise.
+    """
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        obstacle = _obstacle(ioctx, spec) or _try_to_delete(ioctx, spec)
+        if obstacle is None:
+            return
+        if obstacle.reason != "IMAGE_IN_USE" or time.monotonic() > deadline:
+            raise obstacle
+        time.sleep(random.uniform(0, 2) * _PAUSE_SECONDS)  # noqa: S311 - so that two do not meet for ever
+
+
+def _obstacle(ioctx: rados.Ioctx, spec: ImageSpec) -> PreconditionError | None:
+    """Say what keeps an image from being deleted."""
+    try:
+        with open_image(ioctx, spec, read_only=True) as image:
+            snapshots = _snapshots(image)
+            found = holders(image)
+    except NotFoundError:
+        return None  # or there is only the name: librbd knows
+    if snapshots:
+        return PreconditionError(
+            "IMAGE_HAS_SNAPSHOTS", f"The image has snapshots; delete them first: {named(snapshots)}.", snapshots
+        )
+    return in_use(found) if found else None
+
+
+def _snapshots(image: rbd.Image) -> list[Obstacle]:
+    try:
+        return [
+            Obstacle(
+                kind="SNAPSHOT", subject=snap["name"], description=_KINDS.get(snap["namespace"], "It is a user's.")
+            )
+            for snap in image.list_snaps()
+        ]
+    except UnicodeDecodeError:
+        return [Obstacle(kind="SNAPSHOT", subject="", description="The name of one of them is no UTF-8.")]
+
+
+def _try_to_delete(ioctx: rados.Ioctx, spec: ImageSpec) -> PreconditionError | None:
+    """Delete an image. Give why not, where somebody came in between."""
+    name = f"{spec.pool_name}/{spec.image}"
+    try:
+        with phase("delete"), heartbeat(f"deletion of {name}") as beat:
+            changes()
+            rbd.RBD().remove(ioctx, spec.image, on_progress=beat.update)
+    except rbd.ImageNotFound as error:
+        raise missing(ioctx, spec) from error
+    except (rbd.ImageBusy, rbd.ImageHasSnapshots):
+        return _obstacle(ioctx, spec) or PreconditionError("IMAGE_IN_USE", "The image is in use.")
+    return None

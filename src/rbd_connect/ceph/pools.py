@@ -1,0 +1,163 @@
+"""Pools, as the monitors and the manager describe them."""
+
+import json
+import logging
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotYetError
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import rados
+
+__all__ = ["Erasure", "PlacementGroups", "Pool", "holds_images", "list_pools", "mon_command"]
+
+_PATIENCE_SECONDS = 5.0
+_RBD = "rbd"
+_ERASURE = 3  # pg_pool_t::TYPE_ERASURE
+
+_log = logging.getLogger(__name__)
+
+_States = Mapping[int, Mapping[str, int]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erasure:
+    """How the objects of an erasure-coded pool are cut."""
+
+    data_chunks: int
+    coding_chunks: int
+    overwrites: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """A pool. ``replicas`` or ``erasure`` is None; a quota of 0 is none; bytes are as `ceph df` has them."""
+
+    id: int
+    name: str
+    updating: bool
+    replicas: int | None
+    erasure: Erasure | None
+    quota_bytes: int
+    quota_objects: int
+    used_bytes: int
+    used_objects: int
+    max_bytes: int
+    placement_groups: int
+    placement_group_states: Mapping[str, int]
+    created: datetime
+    applications: tuple[str, ...]
+
+
+def list_pools(connection: rados.Rados, placement_groups: "PlacementGroups", application: str) -> list[Pool]:
+    """List the pools by rising id: those that are tagged for an application, or all where it is "".
+
+    However many there are, it takes two commands of the monitors, `osd dump` and `df`, and the manager's `pg dump`.
+
+    Raises what ``rados_mon_command`` raises.
+    """
+    states = placement_groups.begin(connection)
+    dump = mon_command(connection, "osd dump")
+    used = {pool["id"]: pool["stats"] for pool in mon_command(connection, "df", detail="detail")["pools"]}
+    found = [
+        _pool(pool, used.get(pool["pool"], {}), dump["erasure_code_profiles"], states_of_pool)
+        for pool in dump["pools"]
+        if not application or application in pool["application_metadata"]
+        for states_of_pool in [placement_groups.of(states).get(pool["pool"], {})]
+    ]
+    return sorted(found, key=lambda pool: pool.id)
+
+
+def holds_images(pool: Mapping[str, Any]) -> bool:
+    """Say whether a pool, as `osd dump` has it, is there for images: tagged for RBD, and able to hold headers."""
+    return _RBD in pool["application_metadata"] and pool["type"] != _ERASURE
+
+
+def mon_command(connection: rados.Rados, prefix: str, **arguments: object) -> Any:  # noqa: ANN401 - what JSON holds
+    """Ask a monitor (``rados_mon_command``), and read its JSON. Raises what that raises, ``rados.OSError``."""
+    command = json.dumps({"prefix": prefix, "format": "json", **arguments})
+    status, output, _ = connection.mon_command(command, b"")
+    if status:
+        raise rados.OSError(prefix, errno=-status)
+    return json.loads(output)
+
+
+class PlacementGroups:
+    """What the manager says of the placement groups: asked for once at a time, and not for ever waited for.
+
+    Where it is down, a command to it hangs.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._asked: Future[_States] | None = None
+
+    def begin(self, connection: rados.Rados) -> "Future[_States]":
+        """Ask, unless an answer is waited for already."""
+        with self._lock:
+            if self._asked is None or self._asked.done():
+                self._asked = Future()
+                threading.Thread(target=_ask, args=(connection, self._asked), daemon=True).start()
+            return self._asked
+
+    def of(self, asked: "Future[_States]") -> _States:
+        """Give how many are in which state, by their pools' ids; nothing where the manager does not say in time."""
+        try:
+            return asked.result(_PATIENCE_SECONDS)
+        except NotYetError:
+            _log.warning("the manager does not say in time how the placement groups are")
+        except rados.Error as error:
+            _log.warning("the manager does not say how the placement groups are: %s", error)
+        return {}
+
+
+def _ask(connection: rados.Rados, asked: "Future[_States]") -> None:
+    try:
+        dumped = mon_command(connection, "pg dump", dumpcontents=["pgs_brief"])
+        states: dict[int, Counter[str]] = {}
+        for group in dumped["pg_stats"]:
+            pool = int(group["pgid"].partition(".")[0])
+            states.setdefault(pool, Counter())[group["state"]] += 1
+        asked.set_result(states)
+    except Exception as error:  # noqa: BLE001 - who asked is told
+        asked.set_exception(error)
+
+
+def _pool(
+    pool: Mapping[str, Any],
+    used: Mapping[str, int],
+    profiles: Mapping[str, Mapping[str, str]],
+    states: Mapping[str, int],
+) -> Pool:
+    """Read what `osd dump` and `df` have of a pool."""
+    is_erasure = pool["type"] == _ERASURE
+    return Pool(
+        id=pool["pool"],
+        name=pool["pool_name"],
+        updating=any(pool[number] != pool[f"{number}_target"] for number in ("pg_num", "pg_placement_num")),
+        replicas=None if is_erasure else pool["size"],
+        erasure=_erasure(pool, profiles.get(pool["erasure_code_profile"], {})) if is_erasure else None,
+        quota_bytes=pool["quota_max_bytes"],
+        quota_objects=pool["quota_max_objects"],
+        used_bytes=used.get("bytes_used", 0),
+        used_objects=used.get("objects", 0),
+        max_bytes=used.get("max_avail", 0),
+        placement_groups=pool["pg_num"],
+        placement_group_states=states,
+        created=datetime.fromisoformat(pool["create_time"]),
+        applications=tuple(sorted(pool["application_metadata"])),
+    )
+
+
+def _erasure(pool: Mapping[str, Any], profile: Mapping[str, str]) -> Erasure:
+    # A pool has k + m chunks, whatever became of its profile.
+    data_chunks = int(profile.get("k", pool["min_size"] - 1))
+    return Erasure(
+        data_chunks=data_chunks,
+        coding_chunks=int(profile.get("m", pool["size"] - data_chunks)),
+        overwrites="ec_overwrites" in pool["flags_names"].split(","),
+    )

@@ -1,0 +1,46 @@
+"""Rolling an image back to a snapshot. All of it blocks."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import rados
+import rbd
+
+from ..progress import changes, phase
+from ..spec import SnapshotSpec
+from .heartbeat import heartbeat
+from .holders import check_unused
+from .image import changing
+from .snapshot_changes import missing_snapshot
+
+__all__ = ["rollback"]
+
+
+def rollback(ioctx: rados.Ioctx, spec: SnapshotSpec, *, own_id: int) -> None:
+    """Make an image what it was at a snapshot (``rbd_snap_rollback``), its size too. What was written since is lost.
+
+    ``own_id`` is the number of our own client (``rados_get_instance_id``).
+
+    Raises NotFoundError; PreconditionError with who has the image; and what the bindings raise.
+    """
+    with changing(ioctx, spec) as (image, _):
+        check_unused(image, own_id)
+        with _found(spec):
+            image.snap_get_id(spec.snapshot)
+        if image.features() & rbd.RBD_FEATURE_EXCLUSIVE_LOCK:
+            # From here on nobody gets the lock by asking for it; and who got it before is seen.
+            with phase("acquire"):
+                image.lock_acquire(rbd.RBD_LOCK_MODE_EXCLUSIVE)
+            check_unused(image, own_id)
+        what = f"rollback of {spec.pool_name}/{spec.image} to {spec.snapshot!r}"
+        with _found(spec), phase("rollback"), heartbeat(what):
+            changes()
+            image.rollback_to_snap(spec.snapshot)
+
+
+@contextmanager
+def _found(spec: SnapshotSpec) -> Iterator[None]:
+    try:
+        yield
+    except rbd.ImageNotFound as error:
+        raise missing_snapshot(spec) from error

@@ -4,6 +4,7 @@ No transport; and of Ceph only what ``operations`` offers.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from google.protobuf.empty_pb2 import Empty
@@ -13,10 +14,12 @@ from otterscale.storage.v1 import storage_pb2 as pb
 from .calls import Calls
 from .ceph import operations
 from .ceph.cluster import Cluster
+from .ceph.image_info import Image
 from .errors import InvalidRequestError, Violation
 from .layout import check
 from .messages import image_message, layout_of, pool_message, snapshot_message
 from .settings import UsageSettings
+from .shared import Shared
 from .spec import ImageSpec, SnapshotSpec, check_scope, parse_image, parse_snapshot
 
 __all__ = ["StorageService"]
@@ -42,6 +45,7 @@ class StorageService:
     def __init__(self, calls: Calls, usage: UsageSettings) -> None:
         self._calls = calls
         self._usage = usage
+        self._images = {scope: Shared(partial(self._list_images, scope)) for scope in calls.scopes}
 
     async def list_pools(self, request: pb.ListPoolsRequest, _context: object) -> pb.ListPoolsResponse:
         check_scope(request.scope)
@@ -50,9 +54,8 @@ class StorageService:
 
     async def list_images(self, request: pb.ListImagesRequest, _context: object) -> pb.ListImagesResponse:
         check_scope(request.scope)
-        images = await self._calls.run(
-            request.scope, None, operations.list_images, request.scope, self._usage.diff_budget
-        )
+        shared = self._images.get(request.scope)
+        images = await (self._list_images(request.scope) if shared is None else shared.answer())
         return pb.ListImagesResponse(images=map(image_message, images))
 
     async def create_image(self, request: pb.CreateImageRequest, _context: object) -> pb.Image:
@@ -98,6 +101,10 @@ class StorageService:
 
     async def unprotect_image_snapshot(self, request: pb.UnprotectImageSnapshotRequest, _context: object) -> Empty:
         return await self._change(request, operations.unprotect_snapshot)
+
+    async def _list_images(self, scope: str) -> list[Image]:
+        """Raises NotFoundError for the scope, too."""
+        return await self._calls.run(scope, None, operations.list_images, scope, self._usage.diff_budget)
 
     async def _change(self, request: _OfSnapshot, change: Callable[[Cluster, SnapshotSpec], None]) -> Empty:
         spec = _snapshot(request)

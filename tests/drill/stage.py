@@ -19,6 +19,9 @@ from .traffic import Traffic
 
 __all__ = ["FULL", "SHORT", "Pace", "Scene", "Stage", "staged", "staged_on_two_hosts"]
 
+# No drill takes away what it wrote.
+_ROOMY = replace(QUICK, osd_bytes=16 << 30)
+
 _IMAGE_BYTES = 16 << 20
 
 _WRITTEN = b"x" * (5 << 20)
@@ -122,7 +125,7 @@ class Scene:
 
 
 @contextmanager
-def staged(pace: Pace, shape: Shape = QUICK) -> Iterator[Stage]:
+def staged(pace: Pace, shape: Shape = _ROOMY) -> Iterator[Stage]:
     """Set a stage, on a cluster of its own."""
     with tempfile.TemporaryDirectory(prefix="drill-") as name:
         folder = Path(name)

@@ -19,19 +19,24 @@ from connectrpc.compat import google_protobuf_binary_codec, google_protobuf_json
 from connectrpc.errors import ConnectError
 from connectrpc.protocol import ProtocolType
 from google.protobuf import json_format, symbol_database
+from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from otterscale.storage.v1.storage_connect import StorageServiceClientSync
-from otterscale.storage.v1.storage_pb2 import CreateImageSnapshotRequest
+from rbd_connect.procedures import PROCEDURES
 
 from .server import PROCEDURE, Server
 
-__all__ = ["CLIENTS", "Client", "Outcome", "create", "error_outcome", "post", "request"]
+__all__ = ["CALLS", "CLIENTS", "Call", "Client", "Outcome", "create", "error_outcome", "post", "request"]
 
 PROTO = str(Path(__file__).parents[2] / "proto")
 BUF = str(Path(sys.prefix) / "bin" / "buf")
 REQUIRED_HEADERS = {"Content-Type": "application/json", "Connect-Protocol-Version": "1"}
+
+CREATE_SNAPSHOT = "CreateImageSnapshot"
+
+_PROCEDURES = {procedure.name: procedure for procedure in PROCEDURES}
 
 assert error_details_pb2.DESCRIPTOR  # registers the messages that details are read as
 
@@ -61,6 +66,8 @@ class Outcome:
 
 
 Client = Callable[[Server, Mapping[str, str]], Outcome]
+# A client that knows every procedure: the server, the request, the procedure's name, seconds until the deadline.
+Call = Callable[..., Outcome]
 
 
 def request(pool: str, image: str, snapshot: str, scope: str = "test") -> dict[str, str]:
@@ -108,13 +115,14 @@ def buf_curl_grpc(server: Server, body: Mapping[str, str]) -> Outcome:
     return _buf_outcome(subprocess.run([BUF, "curl", *words], capture_output=True, text=True, check=False))
 
 
-def grpcio(server: Server, body: Mapping[str, str]) -> Outcome:
+def grpcio(
+    server: Server, body: Mapping[str, Any], rpc: str = CREATE_SNAPSHOT, seconds: float | None = None
+) -> Outcome:
     """By the stub that grpcio's own compiler makes."""
-    message = json_format.ParseDict(dict(body), CreateImageSnapshotRequest())
     with grpc.insecure_channel(server.grpc_address) as channel:
+        method = getattr(grpc_stubs().StorageServiceStub(channel), rpc)
         try:
-            reply = grpc_stubs().StorageServiceStub(channel).CreateImageSnapshot(message)
-            return Outcome(reply=json_format.MessageToDict(reply))
+            return Outcome(reply=json_format.MessageToDict(method(_message(rpc, body), timeout=seconds)))
         except grpc.RpcError as error:
             return grpc_outcome(error)
 
@@ -142,11 +150,20 @@ def grpc_stubs() -> ModuleType:
         return module
 
 
-def generated(protocol: ProtocolType, codec: Codec, server: Server, body: Mapping[str, str]) -> Outcome:
-    message = json_format.ParseDict(dict(body), CreateImageSnapshotRequest())
+def generated(
+    protocol: ProtocolType,
+    codec: Codec,
+    server: Server,
+    body: Mapping[str, Any],
+    rpc: str = CREATE_SNAPSHOT,
+    seconds: float | None = None,
+) -> Outcome:
+    milliseconds = None if seconds is None else round(1000 * seconds)
     with StorageServiceClientSync(server.url, protocol=protocol, codec=codec) as client:
+        method = _PROCEDURES[rpc].of(client)
         try:
-            return Outcome(reply=json_format.MessageToDict(client.create_image_snapshot(message)))
+            reply = method(_message(rpc, body), timeout_ms=milliseconds)  # type: ignore[call-arg] # its own arguments
+            return Outcome(reply=json_format.MessageToDict(reply))  # type: ignore[arg-type] # and it does not wait
         except ConnectError as error:
             details = {detail.type_name: _read(detail.type_name, detail.message_bytes) for detail in error.details}
             return Outcome(code=error.code.value, message=error.message, details=_by_short_name(details))
@@ -159,6 +176,11 @@ def error_outcome(error: Mapping[str, Any], *, with_debug: bool = True) -> Outco
         details[detail["type"]] = _read(detail["type"], base64.b64decode(detail["value"] + "=="))
         assert detail.get("debug") == (details[detail["type"]] if with_debug else None)
     return Outcome(code=error["code"], message=error["message"], details=_by_short_name(details))
+
+
+def _message(rpc: str, body: Mapping[str, Any]) -> Message:
+    message: Message = json_format.ParseDict(dict(body), _PROCEDURES[rpc].request_class())
+    return message
 
 
 def _read(type_name: str, value: bytes) -> dict[str, Any]:
@@ -179,6 +201,12 @@ CLIENTS: dict[str, Client] = {
     "grpc-web": partial(generated, ProtocolType.GRPC_WEB, google_protobuf_binary_codec()),
     "buf-curl-grpc": buf_curl_grpc,
     "grpcio": grpcio,
+}
+
+# Both transports, for every procedure. The request's fields are named as JSON has them.
+CALLS: dict[str, Call] = {
+    "connect": partial(generated, ProtocolType.CONNECT, google_protobuf_binary_codec()),
+    "grpc": grpcio,
 }
 
 # The quickest of them, for tests in which it does not matter which it is.

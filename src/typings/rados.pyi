@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
+LIBRADOS_CREATE_IDEMPOTENT: int
+
 class Error(Exception):
     errno: int | None
     def __init__(self, message: str, errno: int | None = None) -> None: ...
@@ -63,6 +65,7 @@ class Object:
     key: str
 
 class WriteOp:
+    def new(self, exclusive: int | None = None) -> None: ...
     def execute(self, cls: str, method: str, data: bytes) -> None: ...
 
 class WriteOpCtx:

@@ -3,8 +3,6 @@
 import contextlib
 import json
 import struct
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from conftest import NewImage
 from rbd_connect.devcluster import DevCluster
 from support.clients import CLIENTS, Client, Outcome, create, request
 from support.server import Server, run_server
-from support.tools import Tools, frozen, wait_until, write_scope
+from support.tools import Tools, frozen, kill_lock_owner, wait_until, write_scope
 
 every_client = pytest.mark.parametrize("client", [pytest.param(client, id=name) for name, client in CLIENTS.items()])
 
@@ -272,20 +270,3 @@ class TestOutages:
             conf.unlink()
             body = request("rbd", "image", "first")
             assert_error(create(server, body), body, "unavailable", "CEPH_CONF_UNREADABLE", "ENOENT")
-
-
-def kill_lock_owner(tools: Tools, image: str) -> None:
-    """Let a client take the exclusive lock, and kill it."""
-    script = f"""
-import rados, rbd, sys
-with rados.Rados(conffile={str(tools.cluster.conf)!r}, name="client.admin") as connection:
-    with connection.open_ioctx("rbd") as ioctx, rbd.Image(ioctx, {image!r}) as opened:
-        opened.write(b"x", 0)
-        print("locked", flush=True)
-        sys.stdin.read()
-"""
-    owner = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert owner.stdout is not None
-    assert owner.stdout.readline() == b"locked\n"
-    owner.kill()
-    owner.communicate()

@@ -28,7 +28,7 @@ from rbd_connect.procedures import PROCEDURES
 
 from .server import PROCEDURE, Server
 
-__all__ = ["CALLS", "CLIENTS", "Call", "Client", "Outcome", "create", "error_outcome", "post", "request"]
+__all__ = ["CALLS", "CLIENTS", "Call", "Client", "Outcome", "create", "error_outcome", "in_time", "post", "request"]
 
 PROTO = str(Path(__file__).parents[2] / "proto")
 BUF = str(Path(sys.prefix) / "bin" / "buf")
@@ -66,7 +66,7 @@ class Outcome:
 
 
 Client = Callable[[Server, Mapping[str, str]], Outcome]
-# A client that knows every procedure: the server, the request, the procedure's name, seconds until the deadline.
+# A client that knows every procedure: the server, the request, the procedure's name.
 Call = Callable[..., Outcome]
 
 
@@ -85,6 +85,14 @@ def post(url: str, body: str, headers: Mapping[str, str] = REQUIRED_HEADERS) -> 
     )
     text, _, status = done.stdout.rpartition("\n")
     return int(status), text
+
+
+def in_time(server: Server, body: Mapping[str, Any], rpc: str, seconds: float) -> Outcome:
+    """Call with a deadline that the server alone keeps; curl waits on."""
+    url = f"{server.url}/{PROCEDURE.partition('/')[0]}/{rpc}"
+    headers = {**REQUIRED_HEADERS, "Connect-Timeout-Ms": f"{1000 * seconds:.0f}"}
+    status, text = post(url, json.dumps(body), headers)
+    return Outcome(reply=json.loads(text)) if status == 200 else error_outcome(json.loads(text))
 
 
 def curl(server: Server, body: Mapping[str, str]) -> Outcome:
@@ -115,14 +123,12 @@ def buf_curl_grpc(server: Server, body: Mapping[str, str]) -> Outcome:
     return _buf_outcome(subprocess.run([BUF, "curl", *words], capture_output=True, text=True, check=False))
 
 
-def grpcio(
-    server: Server, body: Mapping[str, Any], rpc: str = CREATE_SNAPSHOT, seconds: float | None = None
-) -> Outcome:
+def grpcio(server: Server, body: Mapping[str, Any], rpc: str = CREATE_SNAPSHOT) -> Outcome:
     """By the stub that grpcio's own compiler makes."""
     with grpc.insecure_channel(server.grpc_address) as channel:
         method = getattr(grpc_stubs().StorageServiceStub(channel), rpc)
         try:
-            return Outcome(reply=json_format.MessageToDict(method(_message(rpc, body), timeout=seconds)))
+            return Outcome(reply=json_format.MessageToDict(method(_message(rpc, body))))
         except grpc.RpcError as error:
             return grpc_outcome(error)
 
@@ -156,13 +162,11 @@ def generated(
     server: Server,
     body: Mapping[str, Any],
     rpc: str = CREATE_SNAPSHOT,
-    seconds: float | None = None,
 ) -> Outcome:
-    milliseconds = None if seconds is None else round(1000 * seconds)
     with StorageServiceClientSync(server.url, protocol=protocol, codec=codec) as client:
         method = _PROCEDURES[rpc].of(client)
         try:
-            reply = method(_message(rpc, body), timeout_ms=milliseconds)  # type: ignore[call-arg] # its own arguments
+            reply = method(_message(rpc, body))  # type: ignore[call-arg] # its own arguments
             return Outcome(reply=json_format.MessageToDict(reply))  # type: ignore[arg-type] # and it does not wait
         except ConnectError as error:
             details = {detail.type_name: _read(detail.type_name, detail.message_bytes) for detail in error.details}

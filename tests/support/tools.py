@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -125,6 +126,23 @@ def is_open(ioctx: rados.Ioctx, image: str) -> bool:
     with rbd.Image(ioctx, image, read_only=True) as opened:
         watchers = list(opened.watchers_list())
     return bool(watchers)
+
+
+def kill_lock_owner(tools: Tools, image: str) -> None:
+    """Let a client take the exclusive lock, and kill it."""
+    script = f"""
+import rados, rbd, sys
+with rados.Rados(conffile={str(tools.cluster.conf)!r}, name="client.admin") as connection:
+    with connection.open_ioctx("rbd") as ioctx, rbd.Image(ioctx, {image!r}) as opened:
+        opened.write(b"x", 0)
+        print("locked", flush=True)
+        sys.stdin.read()
+"""
+    owner = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert owner.stdout is not None
+    assert owner.stdout.readline() == b"locked\n"
+    owner.kill()
+    owner.communicate()
 
 
 def write_scope(name: str, cluster: DevCluster, lines: Sequence[str] = ()) -> str:

@@ -6,8 +6,9 @@ import time
 
 import rados
 import rbd
+from connectrpc.code import Code
 
-from ..errors import NotFoundError, Obstacle, PreconditionError, named
+from ..errors import NotFoundError, Obstacle, PreconditionError, TryLaterError, named
 from ..layout import Layout, check
 from ..progress import changes, phase
 from ..spec import ImageSpec
@@ -27,6 +28,9 @@ _KINDS = {
     rbd.RBD_SNAP_NAMESPACE_TYPE_TRASH: "It was deleted, and is kept for its clones.",
     rbd.RBD_SNAP_NAMESPACE_TYPE_MIRROR: "It is mirroring's.",
 }
+
+_TRASH = "rbd_trash"
+_FULL_FORCE = 128  # LIBRADOS_OPERATION_FULL_FORCE, which the bindings lack
 
 _log = logging.getLogger(__name__)
 
@@ -64,6 +68,7 @@ def delete(ioctx: rados.Ioctx, spec: ImageSpec) -> None:
 
     Raises NotFoundError; PreconditionError with its snapshots, or with who has it; and what the bindings raise.
     """
+    _make_trash(ioctx)
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
         obstacle = _obstacle(ioctx, spec) or _try_to_delete(ioctx, spec)
@@ -72,6 +77,13 @@ def delete(ioctx: rados.Ioctx, spec: ImageSpec) -> None:
         if obstacle.reason != "IMAGE_IN_USE" or time.monotonic() > deadline:
             raise obstacle
         time.sleep(random.uniform(0, 2) * _PAUSE_SECONDS)  # noqa: S311 - so that two do not meet for ever
+
+
+def _make_trash(ioctx: rados.Ioctx) -> None:
+    """Make the object by which librbd notes what it deletes, where there is none: in a full pool it cannot."""
+    with rados.WriteOpCtx() as operation:
+        operation.new(rados.LIBRADOS_CREATE_IDEMPOTENT)
+        ioctx.operate_write_op(operation, _TRASH, flags=_FULL_FORCE)
 
 
 def _obstacle(ioctx: rados.Ioctx, spec: ImageSpec) -> PreconditionError | None:
@@ -109,7 +121,13 @@ def _try_to_delete(ioctx: rados.Ioctx, spec: ImageSpec) -> PreconditionError | N
             changes()
             rbd.RBD().remove(ioctx, spec.image, on_progress=beat.update)
     except rbd.ImageNotFound as error:
+        if spec.image in rbd.RBD().list(ioctx):  # librbd hides other errors behind this one
+            raise TryLaterError(
+                Code.UNAVAILABLE, "TRY_AGAIN", "Ceph could not delete the image, which is still there.", seconds=5
+            ) from error
         raise missing(ioctx, spec) from error
     except (rbd.ImageBusy, rbd.ImageHasSnapshots):
-        return _obstacle(ioctx, spec) or PreconditionError("IMAGE_IN_USE", "The image is in use.")
+        return _obstacle(ioctx, spec) or PreconditionError(
+            "IMAGE_IN_USE", "The image is in use, or who began to delete it has died just now."
+        )
     return None

@@ -28,7 +28,19 @@ from rbd_connect.procedures import PROCEDURES
 
 from .server import PROCEDURE, Server
 
-__all__ = ["CALLS", "CLIENTS", "Call", "Client", "Outcome", "create", "error_outcome", "in_time", "post", "request"]
+__all__ = [
+    "CALLS",
+    "CLIENTS",
+    "Call",
+    "Client",
+    "Outcome",
+    "create",
+    "error_outcome",
+    "image_request",
+    "in_time",
+    "post",
+    "request",
+]
 
 PROTO = str(Path(__file__).parents[2] / "proto")
 BUF = str(Path(sys.prefix) / "bin" / "buf")
@@ -72,6 +84,10 @@ Call = Callable[..., Outcome]
 
 def request(pool: str, image: str, snapshot: str, scope: str = "test") -> dict[str, str]:
     return {"scope": scope, "poolName": pool, "imageName": image, "snapshotName": snapshot}
+
+
+def image_request(image: str, pool: str = "rbd", *, scope: str = "test", **more: object) -> dict[str, Any]:
+    return {"scope": scope, "poolName": pool, "imageName": image, **more}
 
 
 def post(url: str, body: str, headers: Mapping[str, str] = REQUIRED_HEADERS) -> tuple[int, str]:

@@ -1,0 +1,405 @@
+"""CreateImage, UpdateImage, DeleteImage: the reply is what `rbd info` and `rbd du` print; every refusal; retries."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import count, product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import rados
+import rbd
+
+from conftest import MIB, NewImage
+from rbd_connect.devcluster import DevCluster
+from support.clients import CALLS, Call, Outcome, create, image_request, in_time, request
+from support.server import Server, run_server
+from support.tools import Tools, frozen, wait_until, write_scope
+
+every_call = pytest.mark.parametrize("call", [pytest.param(call, id=name) for name, call in CALLS.items()])
+
+FEATURES = {
+    "layering": "layering",
+    "exclusiveLock": "exclusive-lock",
+    "objectMap": "object-map",
+    "fastDiff": "fast-diff",
+    "deepFlatten": "deep-flatten",
+}
+
+numbers = count(1)
+
+
+@pytest.fixture
+def name() -> str:
+    """A name that no image has."""
+    return f"made-{next(numbers)}"
+
+
+def printed(tools: Tools, image: str, pool: str = "rbd") -> dict[str, Any]:
+    """An image as `rbd info` and `rbd du` print it, in the words of the reply."""
+    info = tools.rbd_json("info", f"{pool}/{image}")
+    rows = tools.rbd_json("du", f"{pool}/{image}")["images"]
+    snapshots = [
+        {
+            "name": snapshot["name"],
+            "protected": snapshot["protected"] == "true",
+            "quotaBytes": str(snapshot["size"]),
+            "usedBytes": str(next(row["used_size"] for row in rows if row.get("snapshot") == snapshot["name"])),
+        }
+        for snapshot in tools.snapshots(f"{pool}/{image}")
+    ]
+    return {
+        "name": image,
+        "poolName": pool,
+        "objectSizeBytes": str(info["object_size"]),
+        "stripeUnitBytes": str(info.get("stripe_unit", info["object_size"])),
+        "stripeCount": str(info.get("stripe_count", 1)),
+        "quotaBytes": str(info["size"]),
+        "usedBytes": str(next(row["used_size"] for row in rows if "snapshot" not in row)),
+        "objectCount": str(info["objects"]),
+        **{ours: theirs in info["features"] for ours, theirs in FEATURES.items()},
+        **({"snapshots": snapshots} if snapshots else {}),
+    }
+
+
+def without_time(reply: Mapping[str, Any] | None) -> dict[str, Any]:
+    assert reply is not None
+    return {field: value for field, value in reply.items() if field != "createdAt"}
+
+
+@every_call
+def test_by_default_an_image_is_as_ceph_makes_it(call: Call, server: Server, tools: Tools, name: str) -> None:
+    reply = call(server, image_request(name, quotaBytes=10 * MIB), "CreateImage").reply
+    assert without_time(reply) == printed(tools, name)
+    tools.rbd("create", "--size", "10M", f"rbd/by-rbd-{name}")
+    info, by_rbd = (tools.rbd_json("info", f"rbd/{image}") for image in (name, f"by-rbd-{name}"))
+    assert [info[key] for key in ("features", "order", "size", "flags")] == [
+        by_rbd[key] for key in ("features", "order", "size", "flags")
+    ]
+    assert reply is not None
+    shown = subprocess.run(
+        ["date", "--utc", "--date", f"{info['create_timestamp']} UTC", "+%FT%TZ"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    assert reply["createdAt"] == shown
+
+
+@every_call
+def test_everything_can_be_chosen(call: Call, server: Server, tools: Tools, name: str) -> None:
+    tools.rbd("namespace", "create", f"rbd/of-{name}")
+    body = image_request(
+        name,
+        f"rbd/of-{name}",
+        objectSizeBytes=MIB,
+        stripeUnitBytes=65536,
+        stripeCount=4,
+        quotaBytes=10 * MIB + 1,
+        layering=True,
+        exclusiveLock=True,
+    )
+    reply = without_time(call(server, body, "CreateImage").reply)
+    assert reply == printed(tools, name, f"rbd/of-{name}")
+    assert (reply["stripeCount"], reply["stripeUnitBytes"], reply["objectSizeBytes"]) == ("4", "65536", str(MIB))
+    assert (reply["layering"], reply["exclusiveLock"], reply["objectMap"]) == (True, True, False)
+
+
+def test_all_features_false_is_none_of_them(server: Server, tools: Tools, name: str) -> None:
+    body = image_request(name, quotaBytes=0) | dict.fromkeys(FEATURES, False)
+    reply = without_time(CALLS["connect"](server, body, "CreateImage").reply)
+    assert reply == printed(tools, name)
+    assert not any(reply[feature] for feature in FEATURES)
+    assert reply["quotaBytes"] == "0"
+
+
+@every_call
+def test_an_existing_image_comes_with_the_error(call: Call, server: Server, tools: Tools, new_image: NewImage) -> None:
+    image = new_image(written=5 * MIB)
+    tools.rbd("snap", "create", "--no-progress", f"rbd/{image}@first")
+    tools.rbd("snap", "protect", f"rbd/{image}@first")
+    outcome = call(server, image_request(image, quotaBytes=MIB), "CreateImage")
+    assert (outcome.code, outcome.reason) == ("already_exists", "IMAGE_EXISTS")
+    assert without_time(outcome.details["Image"]) == printed(tools, image)
+
+
+def test_an_existing_image_with_many_snapshots_comes_without_them(
+    server: Server, tools: Tools, new_image: NewImage
+) -> None:
+    """The trailers of gRPC have no room for all."""
+    image = new_image()
+    with tools.ioctx() as ioctx, rbd.Image(ioctx, image) as opened:
+        for number in range(30):
+            opened.create_snap(f"{number:0200}")
+    for call in CALLS.values():
+        outcome = call(server, image_request(image, quotaBytes=MIB), "CreateImage")
+        assert outcome.reason == "IMAGE_EXISTS"
+        assert "snapshots" not in outcome.details["Image"]
+        assert outcome.details["Image"]["quotaBytes"] == str(16 * MIB)
+
+
+@pytest.mark.parametrize(
+    ("layout", "fields"),
+    [
+        ({}, ["quota_bytes"]),
+        ({"quotaBytes": 1 << 63}, ["quota_bytes"]),
+        ({"quotaBytes": (256_000_000 << 22) + 1}, ["quota_bytes"]),
+        ({"quotaBytes": MIB, "objectSizeBytes": 2048}, ["object_size_bytes"]),
+        ({"quotaBytes": MIB, "objectSizeBytes": 3 * MIB}, ["object_size_bytes"]),
+        ({"quotaBytes": MIB, "objectSizeBytes": 64 * MIB}, ["object_size_bytes"]),
+        ({"quotaBytes": MIB, "stripeUnitBytes": 4096}, ["stripe_count"]),
+        ({"quotaBytes": MIB, "stripeCount": 4}, ["stripe_unit_bytes"]),
+        ({"quotaBytes": MIB, "stripeCount": 4, "stripeUnitBytes": 256}, ["stripe_unit_bytes"]),
+        ({"quotaBytes": MIB, "stripeCount": 4, "stripeUnitBytes": 3072}, ["stripe_unit_bytes"]),
+        ({"quotaBytes": MIB, "stripeCount": 1 << 32, "stripeUnitBytes": 4096}, ["stripe_count"]),
+        ({"quotaBytes": MIB, "fastDiff": True, "exclusiveLock": True}, ["fast_diff"]),
+        ({"quotaBytes": MIB, "fastDiff": True, "objectMap": True}, ["object_map"]),
+        ({"quotaBytes": MIB, "fastDiff": True, "objectSizeBytes": 1}, ["object_size_bytes", "fast_diff"]),
+    ],
+)
+def test_what_librbd_would_refuse_is_told_by_field(
+    server: Server, tools: Tools, name: str, layout: dict[str, Any], fields: list[str]
+) -> None:
+    outcome = CALLS["grpc"](server, image_request(name) | layout, "CreateImage")
+    assert (outcome.code, outcome.reason) == ("invalid_argument", "INVALID_LAYOUT")
+    assert [violation["field"] for violation in outcome.details["BadRequest"]["fieldViolations"]] == fields
+    assert name not in tools.rbd_json("ls", "rbd")
+
+
+def test_the_rules_are_librbds_own(server: Server, tools: Tools) -> None:
+    """Whatever the layout, librbd and the server agree on whether it can be; but for what librbd does silently."""
+    layouts = [
+        {"objectSizeBytes": size, "stripeUnitBytes": unit, "stripeCount": stripes}
+        for size in (0, 2048, 4096, MIB, 3 * MIB, 32 * MIB, 64 * MIB)
+        for unit, stripes in ((0, 0), (0, 2), (512, 0), (256, 2), (512, 2), (4096, 1), (3072, 2), (4 * MIB, 2))
+    ]
+    for number, layout in enumerate(layouts):
+        image = f"rules-{number}"
+        with tools.ioctx() as ioctx:
+            takes = librbd_takes(ioctx, image, layout)
+        outcome = CALLS["connect"](server, image_request(f"{image}-ours", quotaBytes=MIB) | layout, "CreateImage")
+        assert (outcome.reply is not None) == takes, (layout, outcome)
+
+
+def librbd_takes(ioctx: rados.Ioctx, image: str, layout: Mapping[str, int]) -> bool:
+    size = layout["objectSizeBytes"]
+    if size.bit_count() > 1:
+        return False  # librbd wants it as a power of two
+    try:
+        rbd.RBD().create(
+            ioctx,
+            image,
+            MIB,
+            order=size.bit_length() - 1 if size else None,
+            stripe_unit=layout["stripeUnitBytes"],
+            stripe_count=layout["stripeCount"],
+        )
+    except (rbd.InvalidArgument, rbd.ArgumentOutOfRange):
+        return False
+    return True
+
+
+def test_features_are_taken_as_librbd_takes_them(server: Server, tools: Tools) -> None:
+    bits = {
+        "layering": rbd.RBD_FEATURE_LAYERING,
+        "exclusiveLock": rbd.RBD_FEATURE_EXCLUSIVE_LOCK,
+        "objectMap": rbd.RBD_FEATURE_OBJECT_MAP,
+        "fastDiff": rbd.RBD_FEATURE_FAST_DIFF,
+        "deepFlatten": rbd.RBD_FEATURE_DEEP_FLATTEN,
+    }
+    for number, values in enumerate(product((False, True), repeat=len(FEATURES))):
+        features = dict(zip(FEATURES, values, strict=True))
+        asked = sum(bits[feature] for feature, value in features.items() if value)
+        with tools.ioctx() as ioctx:
+            try:
+                rbd.RBD().create(ioctx, f"features-{number}", MIB, features=asked)
+            except rbd.InvalidArgument:
+                got = None
+            else:
+                with rbd.Image(ioctx, f"features-{number}", read_only=True) as opened:
+                    got = opened.features()
+        body = image_request(f"features-{number}-ours", quotaBytes=MIB) | features
+        outcome = CALLS["connect"](server, body, "CreateImage")
+        if got is None or (features["fastDiff"] and not got & bits["fastDiff"]):  # which librbd forgets
+            assert outcome.reason == "INVALID_LAYOUT"
+        else:
+            assert outcome.reply is not None
+            assert sum(bit for feature, bit in bits.items() if outcome.reply[feature]) == got
+
+
+@every_call
+@pytest.mark.parametrize("rpc", ["CreateImage", "UpdateImage", "DeleteImage"])
+def test_what_is_missing_is_told_apart(call: Call, rpc: str, server: Server) -> None:
+    size = {} if rpc == "DeleteImage" else {"quotaBytes": MIB}
+    for body, kind, name in (
+        (image_request("i", scope="nowhere"), "scope", "nowhere"),
+        (image_request("i", "nowhere"), "pool", "nowhere"),
+        (image_request("i", "rbd/nowhere"), "namespace", "nowhere"),
+        *([] if rpc == "CreateImage" else [(image_request("nowhere"), "image", "nowhere")]),
+    ):
+        outcome = call(server, body | size, rpc)
+        assert (outcome.code, outcome.reason) == ("not_found", f"{kind.upper()}_NOT_FOUND")
+        resource = outcome.details["ResourceInfo"]
+        assert (resource["resourceType"], resource["resourceName"]) == (kind, name)
+
+
+@every_call
+@pytest.mark.parametrize("rpc", ["CreateImage", "UpdateImage", "DeleteImage"])
+def test_names_that_are_not_valid_are_named(call: Call, rpc: str, server: Server) -> None:
+    outcome = call(server, {"poolName": "a/b/c", "imageName": ".i"}, rpc)
+    assert (outcome.code, outcome.reason) == ("invalid_argument", "INVALID_NAME")
+    fields = [violation["field"] for violation in outcome.details["BadRequest"]["fieldViolations"]]
+    assert fields == ["scope", "pool_name", "image_name"]
+
+
+def test_a_pool_that_is_not_for_images_gets_none(server: Server, tools: Tools, name: str) -> None:
+    tools.ceph("osd", "pool", "create", "for-objects", "1")
+    tools.ceph("osd", "pool", "create", "erasure-coded", "1", "1", "erasure")
+    tools.ceph("osd", "pool", "application", "enable", "erasure-coded", "rbd")
+    for pool in ("for-objects", "erasure-coded"):
+        outcome = CALLS["connect"](server, image_request(name, pool, quotaBytes=MIB), "CreateImage")
+        assert (outcome.code, outcome.reason) == ("failed_precondition", "POOL_NOT_FOR_IMAGES")
+    tools.ceph("osd", "pool", "application", "enable", "for-objects", "rbd")
+    assert CALLS["connect"](server, image_request(name, "for-objects", quotaBytes=MIB), "CreateImage").reply
+
+
+@every_call
+def test_an_image_grows_and_shrinks(call: Call, server: Server, tools: Tools, new_image: NewImage) -> None:
+    image = new_image(written=10 * MIB)
+    assert create(server, request("rbd", image, "first")).reply
+    with tools.ioctx() as ioctx, rbd.Image(ioctx, image) as opened:
+        opened.write(b"y", 9 * MIB)
+    for size in (32 * MIB, 32 * MIB, 6 * MIB + 1, 1):
+        reply = without_time(call(server, image_request(image, quotaBytes=size), "UpdateImage").reply)
+        assert reply == printed(tools, image)
+        assert reply["quotaBytes"] == str(size)
+
+
+def test_what_is_lost_by_shrinking_is_in_the_log(cluster: DevCluster, new_image: NewImage, tmp_path: Path) -> None:
+    image = new_image()
+    with run_server(tmp_path, write_scope("test", cluster)) as server:
+        assert CALLS["connect"](server, image_request(image, quotaBytes=MIB), "UpdateImage").reply
+        assert f"rbd/{image} shrinks from {16 * MIB} to {MIB} bytes" in server.log.read_text()
+
+
+@pytest.mark.parametrize("size", [None, 1 << 63, (256_000_000 << 22) + 1])
+def test_a_size_that_cannot_be_is_refused(server: Server, tools: Tools, new_image: NewImage, size: int | None) -> None:
+    image = new_image()
+    body = image_request(image) if size is None else image_request(image, quotaBytes=size)
+    outcome = CALLS["connect"](server, body, "UpdateImage")
+    assert (outcome.code, outcome.reason) == ("invalid_argument", "INVALID_LAYOUT")
+    assert [violation["field"] for violation in outcome.details["BadRequest"]["fieldViolations"]] == ["quota_bytes"]
+    assert tools.rbd_json("info", f"rbd/{image}")["size"] == 16 * MIB
+
+
+@every_call
+def test_a_deleted_image_has_gone(call: Call, server: Server, tools: Tools, new_image: NewImage) -> None:
+    image = new_image(written=5 * MIB)
+    with tools.ioctx() as ioctx, rbd.Image(ioctx, image, read_only=True) as opened:
+        image_id = opened.id()
+    assert call(server, image_request(image), "DeleteImage").reply == {}
+    assert image not in tools.rbd_json("ls", "rbd")
+    with tools.ioctx() as ioctx:
+        assert [found.key for found in ioctx.list_objects() if image_id in found.key] == []
+    assert call(server, image_request(image), "DeleteImage").reason == "IMAGE_NOT_FOUND"
+
+
+@every_call
+def test_an_image_with_snapshots_is_not_deleted(call: Call, server: Server, tools: Tools, new_image: NewImage) -> None:
+    image = new_image()
+    for snapshot in ("first", "second"):
+        tools.rbd("snap", "create", "--no-progress", f"rbd/{image}@{snapshot}")
+    outcome = call(server, image_request(image), "DeleteImage")
+    assert_in_the_way(outcome, "IMAGE_HAS_SNAPSHOTS", ("SNAPSHOT", "first"), ("SNAPSHOT", "second"))
+    assert len(tools.snapshots(f"rbd/{image}")) == 2
+
+
+@every_call
+def test_an_image_that_is_open_is_not_deleted(call: Call, server: Server, tools: Tools, new_image: NewImage) -> None:
+    image = new_image()
+    with tools.ioctx() as ioctx, rbd.Image(ioctx, image) as opened:
+        (watcher,) = opened.watchers_list()
+        outcome = call(server, image_request(image), "DeleteImage")
+    assert_in_the_way(outcome, "IMAGE_IN_USE", ("WATCHER", f"client.{watcher['id']}"))
+    assert call(server, image_request(image), "DeleteImage").reply == {}
+
+
+def assert_in_the_way(outcome: Outcome, reason: str, *subjects: tuple[str, str]) -> None:
+    assert (outcome.code, outcome.reason) == ("failed_precondition", reason)
+    violations = outcome.details["PreconditionFailure"]["violations"]
+    assert [(violation["type"], violation["subject"]) for violation in violations] == list(subjects)
+
+
+class TestHalves:
+    """Images that were made or deleted by halves."""
+
+    @pytest.fixture
+    def half(self, tools: Tools, new_image: NewImage) -> str:
+        """An image that has a name and no header, as a client leaves it that dies in the middle of making one."""
+        image = new_image()
+        with tools.ioctx() as ioctx:
+            with rbd.Image(ioctx, image, read_only=True) as opened:
+                header = f"rbd_header.{opened.id()}"
+            ioctx.remove_object(header)
+        return image
+
+    def test_what_is_left_is_told_and_can_be_deleted(self, half: str, server: Server) -> None:
+        call = CALLS["connect"]
+        outcome = call(server, image_request(half, quotaBytes=MIB), "CreateImage")
+        assert (outcome.code, outcome.reason) == ("failed_precondition", "IMAGE_INCOMPLETE")
+        assert call(server, image_request(half), "DeleteImage").reply == {}
+        assert call(server, image_request(half, quotaBytes=MIB), "CreateImage").reply
+
+    def test_a_deletion_that_was_interrupted_is_finished_by_the_next(
+        self, server: Server, tools: Tools, cluster: DevCluster, name: str
+    ) -> None:
+        tools.ceph("config", "set", "osd", "osd_client_watch_timeout", "1")
+        tools.rbd("create", "--size", "40G", "--image-feature", "layering", f"rbd/{name}")
+        with deleting(cluster, name) as process:
+            process.kill()
+        wait_until(lambda: CALLS["connect"](server, image_request(name), "DeleteImage").reply == {})
+        assert name not in tools.rbd_json("ls", "rbd")
+        assert json.loads(tools.rbd("trash", "ls", "--all", "rbd", "--format", "json")) == []
+
+
+@contextmanager
+def deleting(cluster: DevCluster, image: str) -> Iterator["subprocess.Popen[str]"]:
+    """Run a process that is in the middle of deleting an image."""
+    script = f"""
+import rados, rbd
+def say(done, total):
+    print(done, flush=True)
+    return 0
+with rados.Rados(conffile={str(cluster.conf)!r}, name="client.admin") as connection:
+    with connection.open_ioctx("rbd") as ioctx:
+        rbd.RBD().remove(ioctx, {image!r}, on_progress=say)
+"""
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "0\n"
+    assert process.stdout.readline()
+    yield process
+    process.communicate()
+
+
+@pytest.mark.parametrize("rpc", ["CreateImage", "UpdateImage", "DeleteImage"])
+def test_a_deadline_is_kept_while_ceph_is_at_it(
+    rpc: str, cluster: DevCluster, tools: Tools, new_image: NewImage, name: str, tmp_path: Path
+) -> None:
+    """What was begun goes on; afterwards a retry succeeds, or tells that it was done."""
+    call = CALLS["connect"]
+    image = name if rpc == "CreateImage" else new_image()
+    body = image_request(image) if rpc == "DeleteImage" else image_request(image, quotaBytes=8 * MIB)
+    with run_server(tmp_path, write_scope("test", cluster)) as server:
+        assert call(server, image_request(f"before-{name}", quotaBytes=MIB), "CreateImage").reply
+        with frozen(cluster.osd):
+            outcome = in_time(server, body, rpc, 1.0)
+        assert (outcome.code, outcome.reason) == ("deadline_exceeded", "OUTCOME_UNKNOWN")
+        retried = call(server, body, rpc)
+    assert retried.reply is not None or retried.reason in {"IMAGE_EXISTS", "IMAGE_NOT_FOUND"}
+    assert (image in tools.rbd_json("ls", "rbd")) == (rpc != "DeleteImage")
+    if rpc == "UpdateImage":
+        assert tools.rbd_json("info", f"rbd/{image}")["size"] == 8 * MIB

@@ -17,17 +17,10 @@ from conftest import MIB, NewImage
 from rbd_connect.devcluster import DevCluster
 from support.clients import CALLS, Call, Outcome, create, image_request, in_time, request
 from support.server import Server, run_server
-from support.tools import Tools, frozen, wait_until, write_scope
+from support.tools import IMAGE_FEATURES as FEATURES
+from support.tools import Tools, frozen, printed_image, wait_until, write_scope
 
 every_call = pytest.mark.parametrize("call", [pytest.param(call, id=name) for name, call in CALLS.items()])
-
-FEATURES = {
-    "layering": "layering",
-    "exclusiveLock": "exclusive-lock",
-    "objectMap": "object-map",
-    "fastDiff": "fast-diff",
-    "deepFlatten": "deep-flatten",
-}
 
 numbers = count(1)
 
@@ -38,33 +31,6 @@ def name() -> str:
     return f"made-{next(numbers)}"
 
 
-def printed(tools: Tools, image: str, pool: str = "rbd") -> dict[str, Any]:
-    """An image as `rbd info` and `rbd du` print it, in the words of the reply."""
-    info = tools.rbd_json("info", f"{pool}/{image}")
-    rows = tools.rbd_json("du", f"{pool}/{image}")["images"]
-    snapshots = [
-        {
-            "name": snapshot["name"],
-            "protected": snapshot["protected"] == "true",
-            "quotaBytes": str(snapshot["size"]),
-            "usedBytes": str(next(row["used_size"] for row in rows if row.get("snapshot") == snapshot["name"])),
-        }
-        for snapshot in tools.snapshots(f"{pool}/{image}")
-    ]
-    return {
-        "name": image,
-        "poolName": pool,
-        "objectSizeBytes": str(info["object_size"]),
-        "stripeUnitBytes": str(info.get("stripe_unit", info["object_size"])),
-        "stripeCount": str(info.get("stripe_count", 1)),
-        "quotaBytes": str(info["size"]),
-        "usedBytes": str(next(row["used_size"] for row in rows if "snapshot" not in row)),
-        "objectCount": str(info["objects"]),
-        **{ours: theirs in info["features"] for ours, theirs in FEATURES.items()},
-        **({"snapshots": snapshots} if snapshots else {}),
-    }
-
-
 def without_time(reply: Mapping[str, Any] | None) -> dict[str, Any]:
     assert reply is not None
     return {field: value for field, value in reply.items() if field != "createdAt"}
@@ -73,7 +39,7 @@ def without_time(reply: Mapping[str, Any] | None) -> dict[str, Any]:
 @every_call
 def test_by_default_an_image_is_as_ceph_makes_it(call: Call, server: Server, tools: Tools, name: str) -> None:
     reply = call(server, image_request(name, quotaBytes=10 * MIB), "CreateImage").reply
-    assert without_time(reply) == printed(tools, name)
+    assert without_time(reply) == printed_image(tools, name)
     tools.rbd("create", "--size", "10M", f"rbd/by-rbd-{name}")
     info, by_rbd = (tools.rbd_json("info", f"rbd/{image}") for image in (name, f"by-rbd-{name}"))
     assert [info[key] for key in ("features", "order", "size", "flags")] == [
@@ -103,7 +69,7 @@ def test_everything_can_be_chosen(call: Call, server: Server, tools: Tools, name
         exclusiveLock=True,
     )
     reply = without_time(call(server, body, "CreateImage").reply)
-    assert reply == printed(tools, name, f"rbd/of-{name}")
+    assert reply == printed_image(tools, name, f"rbd/of-{name}")
     assert (reply["stripeCount"], reply["stripeUnitBytes"], reply["objectSizeBytes"]) == ("4", "65536", str(MIB))
     assert (reply["layering"], reply["exclusiveLock"], reply["objectMap"]) == (True, True, False)
 
@@ -111,7 +77,7 @@ def test_everything_can_be_chosen(call: Call, server: Server, tools: Tools, name
 def test_all_features_false_is_none_of_them(server: Server, tools: Tools, name: str) -> None:
     body = image_request(name, quotaBytes=0) | dict.fromkeys(FEATURES, False)
     reply = without_time(CALLS["connect"](server, body, "CreateImage").reply)
-    assert reply == printed(tools, name)
+    assert reply == printed_image(tools, name)
     assert not any(reply[feature] for feature in FEATURES)
     assert reply["quotaBytes"] == "0"
 
@@ -123,7 +89,7 @@ def test_an_existing_image_comes_with_the_error(call: Call, server: Server, tool
     tools.rbd("snap", "protect", f"rbd/{image}@first")
     outcome = call(server, image_request(image, quotaBytes=MIB), "CreateImage")
     assert (outcome.code, outcome.reason) == ("already_exists", "IMAGE_EXISTS")
-    assert without_time(outcome.details["Image"]) == printed(tools, image)
+    assert without_time(outcome.details["Image"]) == printed_image(tools, image)
 
 
 def test_an_existing_image_with_many_snapshots_comes_without_them(
@@ -255,13 +221,14 @@ def test_names_that_are_not_valid_are_named(call: Call, rpc: str, server: Server
     assert fields == ["scope", "pool_name", "image_name"]
 
 
-def test_a_pool_that_is_not_for_images_gets_none(server: Server, tools: Tools, name: str) -> None:
+def test_a_pool_that_is_not_for_images_gets_none(server: Server, tools: Tools, cluster: DevCluster, name: str) -> None:
     tools.ceph("osd", "pool", "create", "for-objects", "1")
     tools.ceph("osd", "pool", "create", "erasure-coded", "1", "1", "erasure")
     tools.ceph("osd", "pool", "application", "enable", "erasure-coded", "rbd")
     for pool in ("for-objects", "erasure-coded"):
         outcome = CALLS["connect"](server, image_request(name, pool, quotaBytes=MIB), "CreateImage")
         assert (outcome.code, outcome.reason) == ("failed_precondition", "POOL_NOT_FOR_IMAGES")
+    cluster.delete_pool("erasure-coded")  # one OSD is too few for it
     tools.ceph("osd", "pool", "application", "enable", "for-objects", "rbd")
     assert CALLS["connect"](server, image_request(name, "for-objects", quotaBytes=MIB), "CreateImage").reply
 
@@ -274,7 +241,7 @@ def test_an_image_grows_and_shrinks(call: Call, server: Server, tools: Tools, ne
         opened.write(b"y", 9 * MIB)
     for size in (32 * MIB, 32 * MIB, 6 * MIB + 1, 1):
         reply = without_time(call(server, image_request(image, quotaBytes=size), "UpdateImage").reply)
-        assert reply == printed(tools, image)
+        assert reply == printed_image(tools, image)
         assert reply["quotaBytes"] == str(size)
 
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import Future
@@ -16,6 +17,7 @@ import rados
 __all__ = ["Erasure", "PlacementGroups", "Pool", "holds_images", "list_pools", "mon_command"]
 
 _PATIENCE_SECONDS = 5.0
+_PATIENCE_WITH_THE_LATE_SECONDS = 0.5
 _RBD = "rbd"
 _ERASURE = 3  # pg_pool_t::TYPE_ERASURE
 
@@ -60,14 +62,14 @@ def list_pools(connection: rados.Rados, placement_groups: "PlacementGroups", app
 
     Raises what ``rados_mon_command`` raises.
     """
-    states = placement_groups.begin(connection)
+    asked = placement_groups.begin(connection)
     dump = mon_command(connection, "osd dump")
     used = {pool["id"]: pool["stats"] for pool in mon_command(connection, "df", detail="detail")["pools"]}
+    states = placement_groups.of(asked)
     found = [
-        _pool(pool, used.get(pool["pool"], {}), dump["erasure_code_profiles"], states_of_pool)
+        _pool(pool, used.get(pool["pool"], {}), dump["erasure_code_profiles"], states.get(pool["pool"], {}))
         for pool in dump["pools"]
         if not application or application in pool["application_metadata"]
-        for states_of_pool in [placement_groups.of(states).get(pool["pool"], {})]
     ]
     return sorted(found, key=lambda pool: pool.id)
 
@@ -87,7 +89,7 @@ def mon_command(connection: rados.Rados, prefix: str, **arguments: object) -> An
 
 
 class PlacementGroups:
-    """What the manager says of the placement groups: asked for once at a time, and not for ever waited for.
+    """What the manager says of the placement groups: asked for by one at a time, and not for ever waited for.
 
     Where it is down, a command to it hangs.
     """
@@ -95,23 +97,30 @@ class PlacementGroups:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._asked: Future[_States] | None = None
+        self._when = float("-inf")
+        self._patience = _PATIENCE_SECONDS
 
     def begin(self, connection: rados.Rados) -> "Future[_States]":
         """Ask, unless an answer is waited for already."""
         with self._lock:
-            if self._asked is None or self._asked.done():
-                self._asked = Future()
+            is_late = time.monotonic() - self._when > _PATIENCE_SECONDS
+            if self._asked is None or self._asked.done() or is_late:
+                self._asked, self._when = Future(), time.monotonic()
                 threading.Thread(target=_ask, args=(connection, self._asked), daemon=True).start()
             return self._asked
 
     def of(self, asked: "Future[_States]") -> _States:
         """Give how many are in which state, by their pools' ids; nothing where the manager does not say in time."""
         try:
-            return asked.result(_PATIENCE_SECONDS)
+            states = asked.result(self._patience)
         except NotYetError:
+            self._patience = _PATIENCE_WITH_THE_LATE_SECONDS
             _log.warning("the manager does not say in time how the placement groups are")
         except rados.Error as error:
             _log.warning("the manager does not say how the placement groups are: %s", error)
+        else:
+            self._patience = _PATIENCE_SECONDS
+            return states
         return {}
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from support.cluster import QUICK
 
 from .drills import Drill
-from .faults import client, daemons, images, links, locks, servers, space
+from .faults import changes, client, daemons, images, links, locks, servers, space
 from .stage import Pace, Stage, staged, staged_on_two_hosts
 
 __all__ = ["PROGRAM"]
@@ -16,7 +16,15 @@ __all__ = ["PROGRAM"]
 PROGRAM: Sequence[tuple[Callable[[Pace], AbstractContextManager[Stage]], Sequence[Drill]]] = (
     (
         staged,
-        (*daemons.DRILLS, *client.DRILLS, *images.DRILLS, *space.DRILLS, *locks.DRILLS, *servers.DRILLS),
+        (
+            *daemons.DRILLS,
+            *client.DRILLS,
+            *images.DRILLS,
+            *space.DRILLS,
+            *locks.DRILLS,
+            *servers.DRILLS,
+            *changes.DRILLS,
+        ),
     ),
     (partial(staged, shape=replace(QUICK, monitors=3)), daemons.LEADER_DRILLS),
     (partial(staged, shape=space.TINY), space.TINY_DRILLS),

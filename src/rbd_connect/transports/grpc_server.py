@@ -20,6 +20,7 @@ from ..procedures import PROCEDURES, SERVICE_NAME, Procedure
 from ..service import StorageService
 from ..settings import Address, LimitSettings, Settings
 from . import refusals
+from .grpc_log import quieten
 from .grpc_schema import add_reflection
 from .http_connection import MAX_HEADER_BYTES
 from .status import status_message
@@ -44,6 +45,7 @@ class GrpcServer:
         self._tls = tls
         self._calls = _Calls(service, settings)
         self._health = health.aio.HealthServicer()
+        quieten()
         self._server = grpc.aio.server(options=_options(settings.limits))
         self._server.add_generic_rpc_handlers((self._calls.handlers(),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)

@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 _MOST_NAMED = 5
+_MOST_CHARACTERS = 80
 
 ResourceType = Literal["scope", "pool", "namespace", "image", "snapshot"]
 
@@ -106,9 +107,13 @@ class Obstacle:
     description: str
 
 
+def _shorten(name: str) -> str:
+    return name if len(name) <= _MOST_CHARACTERS else f"{name[:_MOST_CHARACTERS]}…"
+
+
 def named(obstacles: Sequence[Obstacle]) -> str:
-    """Name obstacles in a sentence, the first few of them."""
-    subjects = [obstacle.subject for obstacle in obstacles[:_MOST_NAMED]]
+    """Name obstacles in a sentence: the first few, and of a long name its beginning. gRPC has little room for it."""
+    subjects = [_shorten(obstacle.subject) for obstacle in obstacles[:_MOST_NAMED]]
     if len(obstacles) > _MOST_NAMED:
         subjects.append(f"{len(obstacles) - _MOST_NAMED} more")
     *others, last = subjects

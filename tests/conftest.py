@@ -12,7 +12,10 @@ from support.cluster import booted
 from support.server import Server, run_server
 from support.tools import Tools, write_scope
 
-settings.register_profile("thorough", max_examples=1000)
+# The machine is shared: how long an example takes says nothing.
+settings.register_profile("usual", deadline=None)
+settings.register_profile("thorough", parent=settings.get_profile("usual"), max_examples=1000)
+settings.load_profile("usual")
 
 MIB = 1 << 20
 NewImage = Callable[..., str]

@@ -4,7 +4,7 @@ import os
 
 import click
 
-from . import alone, busy_image, deadlines, many, operations, overload, race, sick_scope, usage
+from . import alone, busy_image, deadlines, images, many, operations, overload, pools, race, sick_scope, usage
 from .table import HEAD
 from .workbench import clusters
 
@@ -17,6 +17,8 @@ _ROWS = {
     6: usage.measure,
     7: deadlines.measure,
     8: race.measure,
+    9: images.measure,
+    10: pools.measure,
     11: operations.measure,
 }
 

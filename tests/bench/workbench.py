@@ -67,6 +67,12 @@ class Bench:
         ):
             yield server
 
+    @contextmanager
+    def fresh_site(self) -> Iterator[Site]:
+        """Boot a cluster that holds nothing yet, for what would be in the others' way; its monitor commits at once."""
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder, ExitStack() as stack:
+            yield _site(stack, Path(folder), self.fast.interval)
+
 
 @contextmanager
 def clusters() -> Iterator[Bench]:

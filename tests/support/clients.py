@@ -34,6 +34,7 @@ __all__ = [
     "Call",
     "Client",
     "Outcome",
+    "compiled",
     "create",
     "error_outcome",
     "image_request",
@@ -159,11 +160,15 @@ def grpc_outcome(error: Any) -> Outcome:  # noqa: ANN401 - grpc's own type does 
 @cache
 def grpc_stubs() -> ModuleType:
     """Compile the proto for grpcio."""
+    return compiled(Path(PROTO), "otterscale/storage/v1/storage.proto", "grpc_python")
+
+
+def compiled(protos: Path, file: str, plugin: str) -> ModuleType:
+    """Compile a proto with one of protoc's plugins for Python, and import what it makes."""
     with tempfile.TemporaryDirectory() as folder:
-        file = "otterscale/storage/v1/storage.proto"
-        words = [sys.executable, "-m", "grpc_tools.protoc", f"-I{PROTO}", f"--grpc_python_out={folder}", file]
+        words = [sys.executable, "-m", "grpc_tools.protoc", f"-I{protos}", f"--{plugin}_out={folder}", file]
         subprocess.run(words, check=True)
-        path = next(Path(folder).rglob("*_pb2_grpc.py"))
+        path = next(Path(folder).rglob("*.py"))
         spec = importlib.util.spec_from_file_location(path.stem, path)
         assert spec is not None
         assert spec.loader is not None

@@ -15,15 +15,6 @@ import rbd
 
 from rbd_connect.devcluster import Daemon, DevCluster
 
-# A feature in the words of a reply, and in those of `rbd info`.
-IMAGE_FEATURES = {
-    "layering": "layering",
-    "exclusiveLock": "exclusive-lock",
-    "objectMap": "object-map",
-    "fastDiff": "fast-diff",
-    "deepFlatten": "deep-flatten",
-}
-
 
 class ToolFailedError(AssertionError):
     """One of Ceph's tools failed. Its text has what it printed."""
@@ -110,33 +101,6 @@ class Tools:
         if done.returncode:
             raise ToolFailedError(f"{words}: {done.stderr}")
         return done.stdout
-
-
-def printed_image(tools: Tools, image: str, pool: str = "rbd") -> dict[str, Any]:
-    """An image as `rbd info` and `rbd du` print it, in the words of the reply."""
-    info = tools.rbd_json("info", f"{pool}/{image}")
-    rows = tools.rbd_json("du", f"{pool}/{image}")["images"]
-    snapshots = [
-        {
-            "name": snapshot["name"],
-            "protected": snapshot["protected"] == "true",
-            "quotaBytes": str(snapshot["size"]),
-            "usedBytes": str(next(row["used_size"] for row in rows if row.get("snapshot") == snapshot["name"])),
-        }
-        for snapshot in tools.snapshots(f"{pool}/{image}")
-    ]
-    return {
-        "name": image,
-        "poolName": pool,
-        "objectSizeBytes": str(info["object_size"]),
-        "stripeUnitBytes": str(info.get("stripe_unit", info["object_size"])),
-        "stripeCount": str(info.get("stripe_count", 1)),
-        "quotaBytes": str(info["size"]),
-        "usedBytes": str(next(row["used_size"] for row in rows if "snapshot" not in row)),
-        "objectCount": str(info["objects"]),
-        **{ours: theirs in info["features"] for ours, theirs in IMAGE_FEATURES.items()},
-        **({"snapshots": snapshots} if snapshots else {}),
-    }
 
 
 @contextmanager

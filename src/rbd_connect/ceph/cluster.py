@@ -1,7 +1,7 @@
 """One scope's connection to its Ceph cluster: opened at the first call, shared by all, closed last."""
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
@@ -52,8 +52,10 @@ class ClusterConfig:
 class Cluster:
     """A Ceph cluster under the name of its scope. Its calls block; they may come from any thread."""
 
-    def __init__(self, config: ClusterConfig) -> None:
+    def __init__(self, config: ClusterConfig, on_connected: Callable[[str], None] = lambda _: None) -> None:
+        """``on_connected`` is given the address of the connection, as soon as there is one (``rados_getaddrs``)."""
         self._config = config
+        self._on_connected = on_connected
         self._lock = threading.Lock()
         self._connection: rados.Rados | None = None
         self._files = Files()
@@ -126,6 +128,15 @@ class Cluster:
         with self.connection() as connection:
             self._pool_states.ask(connection)
 
+    def fence(self, address: str) -> None:
+        """Have the cluster shut out a client that has ended (``rados_blocklist_add``), for an hour unless it is told
+        otherwise (``mon_osd_blocklist_default_expire``).
+
+        Its watches end now, not when Ceph takes it for gone, and its locks can be broken. Raises CephError.
+        """
+        with self.connection() as connection:
+            connection.blocklist_add(address)
+
     def files_have_changed(self) -> bool:
         """Say whether the configuration or the keyring is another than when the connection was opened."""
         return self._files.have_changed()
@@ -149,6 +160,7 @@ class Cluster:
                     raise copy(self._failure)
                 try:
                     self._connection = self._connect()
+                    self._on_connected(self._connection.get_addrs())
                 except ServiceError as error:
                     self._failure = error
                     self._failures += 1

@@ -21,6 +21,7 @@ __all__ = [
     "conf_errors",
     "connect_errors",
     "errno_of",
+    "has_timed_out",
     "is_connection_lost",
     "is_denied",
     "is_unreachable",
@@ -195,6 +196,11 @@ def tells_of_lost_connection(error: Exception) -> bool:
 def is_connection_lost(error: Exception | None) -> bool:
     """Say whether an error tells that nothing will succeed on the connection any more."""
     return isinstance(error, CephError) and MEANINGS.get(error.errno or 0) is _LOST
+
+
+def has_timed_out(error: Exception | None) -> bool:
+    """Say whether an error tells that Ceph did not answer in time. It may do later what it was asked for."""
+    return isinstance(error, CephError) and MEANINGS.get(error.errno or 0) is _TIMED_OUT and not is_unreachable(error)
 
 
 def is_unreachable(error: Exception | None) -> bool:

@@ -18,6 +18,7 @@ __all__ = [
     "create_snapshot",
     "delete_image",
     "delete_snapshot",
+    "fence",
     "list_images",
     "list_pools",
     "probe",
@@ -91,6 +92,11 @@ def list_images(cluster: Cluster, scope: str, diff_budget: int) -> list[Image]:
     """List the images; see ``listing.list_images``."""
     with cluster.connection() as connection:
         return listing.list_images(connection, scope, diff_budget=diff_budget)
+
+
+def fence(cluster: Cluster, address: str) -> None:
+    """Shut out a client that has ended; see ``Cluster.fence``."""
+    cluster.fence(address)
 
 
 def probe(cluster: Cluster) -> None:

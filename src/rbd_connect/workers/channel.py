@@ -8,7 +8,7 @@ from typing import Any
 
 from ..ceph.cluster import ClusterConfig
 
-__all__ = ["Call", "Decoder", "Hello", "Outcome", "Stale", "encode"]
+__all__ = ["Call", "Connected", "Decoder", "Hello", "Outcome", "Stale", "encode"]
 
 _LENGTH = struct.Struct(">I")
 
@@ -44,6 +44,13 @@ class Outcome:
     result: Any
     error: Exception | None
     crash: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The worker has connected, and Ceph knows it by this address (``rados_getaddrs``)."""
+
+    address: str
 
 
 @dataclass(frozen=True, slots=True)

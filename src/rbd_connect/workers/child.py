@@ -12,7 +12,7 @@ from typing import Any, cast
 from connectrpc.code import Code
 
 from ..errors import TryLaterError
-from .channel import Call, Decoder, Hello, Outcome, Stale, encode
+from .channel import Call, Connected, Decoder, Hello, Outcome, Stale, encode
 
 __all__ = ["Child", "start"]
 
@@ -22,11 +22,15 @@ _log = logging.getLogger(__name__)
 
 
 class Child(asyncio.Protocol):
-    """One process: calls go there, and outcomes come back in whatever order."""
+    """One process: calls go there, and outcomes come back in whatever order.
 
-    def __init__(self, hello: Hello, on_stale: "Callable[[Child], None]") -> None:
+    ``address`` is that by which Ceph knows it, None while it has not connected.
+    """
+
+    def __init__(self, hello: Hello, on_stale: "Callable[[Child], None]", on_death: "Callable[[Child], None]") -> None:
         self._hello = hello
         self._on_stale = on_stale
+        self._on_death = on_death
         self._numbers = count()
         self._waiting: dict[int, asyncio.Future[Outcome]] = {}
         self._decoder = Decoder()
@@ -34,6 +38,8 @@ class Child(asyncio.Protocol):
         self._process: asyncio.subprocess.Process
         self._idle = asyncio.Event()
         self._idle.set()
+        self._is_to_end = False
+        self.address: str | None = None
         self.has_ended = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -59,6 +65,7 @@ class Child(asyncio.Protocol):
 
     async def stop(self) -> None:
         """End the process, which leaves the calls that it has."""
+        self._is_to_end = True
         self._transport.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(_END_SECONDS):
@@ -69,10 +76,13 @@ class Child(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         for message in self._decoder.feed(data):
-            if isinstance(message, Stale):
-                self._on_stale(self)
-            else:
-                self._settle(message)
+            match message:
+                case Stale():
+                    self._on_stale(self)
+                case Connected():
+                    self.address = message.address
+                case _:
+                    self._settle(message)
         if not self._waiting:
             self._idle.set()
 
@@ -90,16 +100,20 @@ class Child(asyncio.Protocol):
                 waiting.set_exception(_died())
         self._waiting.clear()
         self._idle.set()
+        if not self._is_to_end:
+            self._on_death(self)
 
 
-async def start(hello: Hello, *, on_stale: Callable[[Child], None]) -> Child:
+async def start(hello: Hello, *, on_stale: Callable[[Child], None], on_death: Callable[[Child], None]) -> Child:
     """Start a process; it connects when it has something to do.
 
-    ``on_stale`` is called when the files that it connected by have changed.
+    ``on_stale`` is called when the files that it connected by have changed, ``on_death`` when it has ended by itself.
     """
     ours, theirs = socket.socketpair()
     with theirs:
-        _, child = await asyncio.get_running_loop().create_unix_connection(lambda: Child(hello, on_stale), sock=ours)
+        _, child = await asyncio.get_running_loop().create_unix_connection(
+            lambda: Child(hello, on_stale, on_death), sock=ours
+        )
         # -P: a file of the working directory is no module of ours.
         process = await asyncio.create_subprocess_exec(
             sys.executable,

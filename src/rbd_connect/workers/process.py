@@ -20,7 +20,7 @@ from ..ceph.sockets import Sockets
 from ..errors import ServiceError
 from ..log import configure
 from ..progress import followed
-from .channel import Call, Decoder, Outcome, Stale, encode
+from .channel import Call, Connected, Decoder, Outcome, Stale, encode
 from .threads import Threads
 
 __all__ = ["main"]
@@ -80,7 +80,7 @@ class _Worker:
     """Makes calls, each on a thread."""
 
     def __init__(self, channel: socket.socket, config: ClusterConfig, threads: int) -> None:
-        self.cluster = Cluster(config)
+        self.cluster = Cluster(config, on_connected=lambda address: self._send(encode(Connected(address))))
         self.threads = Threads(threads, _THREADS_PERIOD_SECONDS)
         self._channel = channel
         self._sending = threading.Lock()

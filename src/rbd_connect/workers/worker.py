@@ -1,5 +1,9 @@
-"""The worker of a scope, whatever becomes of its process: it is started, replaced where its connection is lost or its
-files were changed, and spared where the cluster cannot be reached.
+"""The worker of a scope, whatever becomes of its process: it is started, replaced where its connection is lost, calls
+have timed out or its files were changed, and spared where the cluster cannot be reached.
+
+Ceph takes a client that has gone for alive for half a minute. Until then, who changes an image that it had open waits
+for its answer, and its locks are respected. So one that died is shut out. So is one that was told that Ceph had not
+answered in time: what librados gave up, an OSD that was held up carries out later, and opens images for nobody.
 """
 
 import asyncio
@@ -15,7 +19,7 @@ from connectrpc.code import Code
 from ..backoff import pauses
 from ..ceph import operations
 from ..ceph.cluster import Cluster, ClusterConfig
-from ..ceph.errnos import is_connection_lost, is_denied, is_unreachable
+from ..ceph.errnos import has_timed_out, is_connection_lost, is_denied, is_unreachable
 from ..errors import ServiceError, TryLaterError
 from ..progress import current
 from . import child
@@ -45,6 +49,7 @@ class Worker:
         self._children: set[Child] = set()
         self._outage: TryLaterError | None = None
         self._reconsidered = float("-inf")
+        self._kept = float("-inf")
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> Child:
@@ -91,10 +96,16 @@ class Worker:
             self._begin_outage()
         if is_denied(outcome.error):
             self._reconsider(process)
+        if has_timed_out(outcome.error):
+            self._in_background(self._replace(process))
         return outcome
 
     async def _new_child(self) -> Child:
-        process = await child.start(self._hello, on_stale=lambda stale: self._in_background(self._follow_files(stale)))
+        process = await child.start(
+            self._hello,
+            on_stale=lambda stale: self._in_background(self._follow_files(stale)),
+            on_death=lambda dead: self._in_background(self._shut_out(dead)),
+        )
         self._children = {each for each in self._children if not each.has_ended} | {process}
         return process
 
@@ -108,7 +119,8 @@ class Worker:
     async def _follow_files(self, stale: Child) -> None:
         """Connect by the files as they are now: try until that succeeds, and use the old connection until then."""
         for pause in _pauses():
-            await self._renew(stale, "its configuration or keyring has changed")
+            if await self._renew(stale, "its configuration or keyring has changed"):
+                await stale.retire()
             if self._child is not stale:
                 return
             await asyncio.sleep(pause)
@@ -118,20 +130,47 @@ class Worker:
         now = time.monotonic()
         if self._child is process and now - self._reconsidered > _RECONSIDER_SECONDS:
             self._reconsidered = now
-            self._in_background(self._renew(process, "it may have been granted more since"))
+            self._in_background(self._use_another(process))
 
-    async def _renew(self, stale: Child, reason: str) -> None:
-        """Try to connect anew, and leave the old connection where that succeeds."""
+    async def _use_another(self, process: Child) -> None:
+        if await self._renew(process, "it may have been granted more since"):
+            await process.retire()
+
+    async def _replace(self, timed_out: Child) -> None:
+        """Connect anew, where that can be done, and shut out the old client when its calls have ended."""
+        async with self._starting:  # calls that begin meanwhile wait
+            if self._child is not timed_out or time.monotonic() - self._kept < _RECONSIDER_SECONDS:
+                return
+            if not await self._renew(timed_out, "Ceph did not answer in time"):
+                self._kept = time.monotonic()
+                return
+        await timed_out.retire()
+        await self._shut_out(timed_out)
+
+    async def _shut_out(self, ended: Child) -> None:
+        """Have Ceph shut out what a process was to it; try until the cluster can be reached."""
+        if ended.address is None:
+            return
+        for pause in _pauses():
+            error = await _outcome(await self.start(), operations.fence, ended.address)
+            if not any(may_pass(error) for may_pass in (is_unreachable, is_connection_lost, has_timed_out)):
+                result = "is blocklisted" if error is None else f"is not blocklisted: {error}"
+                _log.warning("scope %s: client %s, which has ended, %s", self._scope, ended.address, result)
+                return
+            await asyncio.sleep(pause)
+
+    async def _renew(self, stale: Child, reason: str) -> bool:
+        """Try to connect anew. Say whether that succeeded, so that the old connection is used no more."""
         fresh = await self._new_child()
-        error = await _probe(fresh)
+        error = await _outcome(fresh, operations.probe)
         if error is None and self._child is stale:
             _log.info("scope %s: connected anew, since %s", self._scope, reason)
             self._child = fresh
-            await stale.retire()
-            return
+            return True
         await fresh.stop()
         if error is not None:
             _log.warning("scope %s: not connected anew, although %s: %s", self._scope, reason, error)
+        return False
 
     def _begin_outage(self) -> None:
         if self._outage is None:
@@ -145,7 +184,7 @@ class Worker:
         """Probe, one after the other, until the cluster is reached or says why not."""
         for pause in _pauses():
             await asyncio.sleep(pause)
-            if not is_unreachable(await _probe(await self.start())):
+            if not is_unreachable(await _outcome(await self.start(), operations.probe)):
                 break
         _log.info("scope %s: the cluster is reached again", self._scope)
         self._outage = None
@@ -160,8 +199,12 @@ class Worker:
         return self._hello.config.scope
 
 
-async def _probe(process: Child) -> Exception | None:
+async def _outcome(process: Child, function: Callable[..., None], *arguments: object) -> Exception | None:
+    """Make a call that is not a client's. Give the error that it ended with."""
     try:
-        return (await process.make("", operations.probe, ())).error
+        outcome = await process.make("", function, arguments)
     except ServiceError as error:
         return error
+    if outcome.crash is not None:
+        raise WorkerCrashError(outcome.crash)
+    return outcome.error

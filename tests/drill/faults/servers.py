@@ -87,6 +87,6 @@ DRILLS = (
         checks="a retry settles each, and the images can be snapshotted and deleted, within 45 s",
         takes_long=True,
     ),
-    Drill("worker process killed", _kill_worker, everywhere_within=_LEASE_SECONDS, takes_long=True),
+    Drill("worker process killed", _kill_worker),
     Drill("one of two servers SIGKILLed", _one_of_two_killed, everywhere_within=_LEASE_SECONDS, takes_long=True),
 )

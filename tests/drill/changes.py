@@ -14,7 +14,7 @@ import rbd
 from support.clients import CALLS, Outcome
 from support.cluster import SCOPE
 from support.server import Server
-from support.tools import Tools, wait_until
+from support.tools import Tools
 
 from .verdict import TROUBLE
 
@@ -107,7 +107,11 @@ class _Changer:
         return outcome
 
     def _succeed(self, rpc: str, **fields: object) -> None:
-        wait_until(lambda: self._call(rpc, "IMAGE_IN_USE", **fields).code is None, _SETTLED_WITHIN_SECONDS)
+        """Call until it is answered well, for as long as somebody who died may be in the way."""
+        deadline = time.monotonic() + _SETTLED_WITHIN_SECONDS
+        while (outcome := self._call(rpc, "IMAGE_IN_USE", **fields)).code is not None:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{self.image}: {rpc} is still answered {outcome}")
 
     def _expect(self, holds: object, what: str) -> None:
         if not holds:

@@ -1,5 +1,6 @@
 """Deleting, protecting, unprotecting and rolling back: what Ceph's own tools print afterwards, and every refusal."""
 
+import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -274,3 +275,49 @@ def test_a_deadline_is_kept_while_ceph_is_at_it(
             "RollbackImageSnapshot": "false",
         }[rpc]
     )
+
+
+class TestWhatAnInterruptedDeletionLeft:
+    """librbd has put the snapshot ``first`` into the image's trash, and got no further."""
+
+    @pytest.fixture
+    def image(self, tools: Tools, image: str) -> str:
+        with tools.ioctx() as ioctx, rbd.Image(ioctx, image) as opened:
+            id_ = struct.pack("<Q", opened.snap_get_id("first"))
+            ioctx.execute(f"rbd_header.{opened.id()}", "rbd", "snapshot_trash_add", id_)
+        (left,) = tools.rbd_json("snap", "ls", "--all", f"rbd/{image}")
+        assert left["namespace"] == {"type": "trash", "original_name": "first"}
+        return image
+
+    @every_call
+    def test_is_deleted_by_a_retry(self, call: Call, server: Server, tools: Tools, image: str) -> None:
+        body = request("rbd", image, "first")
+        assert call(server, body, "DeleteImageSnapshot").reply == {}
+        assert tools.rbd_json("snap", "ls", "--all", f"rbd/{image}") == []
+        assert call(server, body, "DeleteImageSnapshot").reason == "SNAPSHOT_NOT_FOUND"
+
+    @every_call
+    def test_is_left_alone_by_the_deletion_of_another(
+        self, call: Call, server: Server, tools: Tools, image: str
+    ) -> None:
+        assert call(server, request("rbd", image, "second"), "DeleteImageSnapshot").reason == "SNAPSHOT_NOT_FOUND"
+        assert len(tools.rbd_json("snap", "ls", "--all", f"rbd/{image}")) == 1
+
+    @every_call
+    def test_is_deleted_with_the_image(self, call: Call, server: Server, tools: Tools, image: str) -> None:
+        assert call(server, {"scope": "test", "poolName": "rbd", "imageName": image}, "DeleteImage").reply == {}
+        assert image not in tools.rbd_json("ls", "rbd")
+
+
+@every_call
+def test_what_clones_need_of_a_deleted_snapshot_stays(call: Call, server: Server, tools: Tools, image: str) -> None:
+    clone = f"rbd/{image}-clone"
+    tools.rbd("clone", "--rbd-default-clone-format", "2", f"rbd/{image}@first", clone)
+    body = request("rbd", image, "first")
+    assert call(server, body, "DeleteImageSnapshot").reply == {}
+    assert call(server, body, "DeleteImageSnapshot").reason == "SNAPSHOT_NOT_FOUND"
+    (kept,) = tools.rbd_json("snap", "ls", "--all", f"rbd/{image}")
+    outcome = call(server, {"scope": "test", "poolName": "rbd", "imageName": image}, "DeleteImage")
+    assert_refused(outcome, "failed_precondition", "IMAGE_HAS_SNAPSHOTS", ("SNAPSHOT", kept["name"]))
+    tools.delete(clone)
+    assert tools.rbd_json("snap", "ls", "--all", f"rbd/{image}") == []

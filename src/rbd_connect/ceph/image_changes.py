@@ -16,6 +16,7 @@ from .heartbeat import heartbeat
 from .holders import holders, in_use
 from .image import changing, missing, open_image
 from .image_info import Image, describe_image, features_of
+from .remains import remove_remains
 
 __all__ = ["delete", "resize"]
 
@@ -74,6 +75,8 @@ def delete(ioctx: rados.Ioctx, spec: ImageSpec) -> None:
         obstacle = _obstacle(ioctx, spec) or _try_to_delete(ioctx, spec)
         if obstacle is None:
             return
+        if obstacle.reason == "IMAGE_HAS_SNAPSHOTS" and _remove_remains(ioctx, spec):
+            continue
         if obstacle.reason != "IMAGE_IN_USE" or time.monotonic() > deadline:
             raise obstacle
         time.sleep(random.uniform(0, 2) * _PAUSE_SECONDS)  # noqa: S311 - so that two do not meet for ever
@@ -99,6 +102,15 @@ def _obstacle(ioctx: rados.Ioctx, spec: ImageSpec) -> PreconditionError | None:
             "IMAGE_HAS_SNAPSHOTS", f"The image has snapshots; delete them first: {named(snapshots)}.", snapshots
         )
     return in_use(found) if found else None
+
+
+def _remove_remains(ioctx: rados.Ioctx, spec: ImageSpec) -> bool:
+    """Rid an image of what interrupted deletions of its snapshots left. Say whether there was something."""
+    try:
+        with changing(ioctx, spec) as (image, _):
+            return remove_remains(image)
+    except NotFoundError:
+        return False
 
 
 def _snapshots(image: rbd.Image) -> list[Obstacle]:

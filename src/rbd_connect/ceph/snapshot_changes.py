@@ -10,12 +10,13 @@ from ..progress import changes, phase
 from ..spec import SnapshotSpec
 from .image import changing, open_image
 from .monitor import once_more_if_denied
+from .remains import remove_remains
 
 __all__ = ["delete", "missing_snapshot", "protect", "unprotect"]
 
 
 def delete(ioctx: rados.Ioctx, spec: SnapshotSpec) -> None:
-    """Delete a snapshot (``rbd_snap_remove``).
+    """Delete a snapshot (``rbd_snap_remove``), also what is left of one whose deletion was interrupted.
 
     Raises NotFoundError; PreconditionError where it is protected; and what the bindings raise.
     """
@@ -28,6 +29,9 @@ def delete(ioctx: rados.Ioctx, spec: SnapshotSpec) -> None:
             raise PreconditionError(
                 "SNAPSHOT_PROTECTED", f"The snapshot {spec.snapshot!r} is protected; unprotect it first."
             ) from error
+        except NotFoundError:
+            if not remove_remains(image, spec.snapshot):
+                raise
 
 
 def protect(ioctx: rados.Ioctx, spec: SnapshotSpec) -> None:

@@ -28,6 +28,7 @@ from support.tools import Tools, write_scope
 
 KIB = 1 << 10
 POOL = "random"
+POOL_OF_NOTHING = "random-without-application"
 USER = "client.random"
 
 assert settings.default is not None
@@ -206,7 +207,7 @@ class RandomCalls(RuleBasedStateMachine):
     def list_pools(self, application: str) -> None:
         outcome = self.do("ListPools", accept, application=application)
         assert outcome.reply is not None
-        told = {pool["name"]: pool for pool in outcome.reply.get("pools", [])}
+        told = {pool["name"]: {"applications": [], **pool} for pool in outcome.reply.get("pools", [])}
         for pool in self.pools:
             if application and application not in pool["applications"]:
                 assert pool["name"] not in told
@@ -364,14 +365,16 @@ def printed_pools(tools: Tools) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def server(cluster: DevCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(cluster: DevCluster, tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server whose user sees a pool of its own alone: the images of other tests would make each list longer."""
     cluster.create_pool(POOL)
+    tools.ceph("osd", "pool", "create", POOL_OF_NOTHING, "1")
     cluster.create_user(USER, mon="profile rbd", osd=f"profile rbd pool={POOL}")
     settings = write_scope("test", cluster, [f'client = "{USER}"'])
     with run_server(tmp_path_factory.mktemp("random"), settings) as server:
         yield server
-    cluster.delete_pool(POOL)
+    for pool in (POOL, POOL_OF_NOTHING):
+        cluster.delete_pool(pool)
 
 
 @pytest.mark.timeout(600)  # to shrink what fails takes a while

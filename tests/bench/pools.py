@@ -38,7 +38,7 @@ def measure(bench: Bench, rounds: int) -> Iterator[Line]:
         }
         took = medians(ways, 4 * rounds, "row 10")
         for name in WAYS:
-            what = f"{_POOLS} pools, {name} / `ceph osd pool ls detail`, `ceph df detail`"
+            what = f"{_POOLS} pools, {name} / `ceph osd pool ls`, `ceph df`"
             yield Line(10, what, "ms", took[name], took["ceph"])
         yield Line(10, "  Connect / bare: osd dump, df, pg dump", "ms", took["Connect"], took["bare"])
         commands = _commands(site, calls["Connect"])

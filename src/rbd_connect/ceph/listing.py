@@ -21,7 +21,8 @@ from .pools import holds_images, mon_command
 
 __all__ = ["list_images"]
 
-_AT_ONCE = 16
+# Twice as many make a list a tenth faster, and another's create beside it take half as long again.
+_AT_ONCE = 8
 _PATIENCE_SECONDS = 10.0
 
 _log = logging.getLogger(__name__)

@@ -200,11 +200,9 @@ class Worker:
 
 
 async def _outcome(process: Child, function: Callable[..., None], *arguments: object) -> Exception | None:
-    """Make a call that is not a client's. Give the error that it ended with."""
+    """Make a call that is not a client's. Give the error that it ended with: what waits on it goes on in any case."""
     try:
         outcome = await process.make("", function, arguments)
     except ServiceError as error:
         return error
-    if outcome.crash is not None:
-        raise WorkerCrashError(outcome.crash)
-    return outcome.error
+    return outcome.error if outcome.crash is None else WorkerCrashError(outcome.crash)

@@ -17,6 +17,7 @@ from .holders import holders, in_use
 from .image import changing, missing, open_image
 from .image_info import Image, describe_image, features_of
 from .remains import remove_remains
+from .snapshots import snapshots_of
 
 __all__ = ["delete", "resize"]
 
@@ -119,7 +120,7 @@ def _snapshots(image: rbd.Image) -> list[Obstacle]:
             Obstacle(
                 kind="SNAPSHOT", subject=snap["name"], description=_KINDS.get(snap["namespace"], "It is a user's.")
             )
-            for snap in image.list_snaps()
+            for snap in snapshots_of(image)
         ]
     except UnicodeDecodeError:
         return [Obstacle(kind="SNAPSHOT", subject="", description="The name of one of them is no UTF-8.")]

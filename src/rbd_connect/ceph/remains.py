@@ -9,6 +9,7 @@ from contextlib import suppress
 import rbd
 
 from ..progress import changes, phase
+from .snapshots import snapshots_of
 
 __all__ = ["remove_remains"]
 
@@ -19,7 +20,7 @@ def remove_remains(image: rbd.Image, snapshot: str | None = None) -> bool:
     """
     removed = False
     with phase("remains"), suppress(UnicodeDecodeError):
-        for found in list(image.list_snaps()):
+        for found in snapshots_of(image):
             if found["namespace"] != rbd.RBD_SNAP_NAMESPACE_TYPE_TRASH:
                 continue
             if snapshot not in {None, found["trash"]["original_name"]}:

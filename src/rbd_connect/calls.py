@@ -4,16 +4,13 @@ So a sick cluster fills only its own scope, and a slow image only its own lane.
 """
 
 import asyncio
-import logging
-import time
 from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeVar, TypeVarTuple
 
 from .ceph.cluster import Cluster, ClusterConfig
-from .errors import NotFoundError, ServiceError
-from .progress import Progress, current
+from .missing import no_scope
+from .progress import current
 from .settings import CallSettings, Settings
 from .turns import Turns
 from .workers.worker import Worker
@@ -22,7 +19,6 @@ __all__ = ["Calls"]
 
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,25 +50,27 @@ class Calls:
         """Call a module's function in the scope's worker when its turn has come: that of the scope, and of the image.
 
         ``image`` is None for what changes none. Cancelled while it waits, the call is never made, and its place is
-        given up. Later, it runs on by itself, and the log says how it ended.
+        given up. Later, it runs on by itself, as the task of the call's progress.
 
         Raises NotFoundError for the scope, TryLaterError where too many wait already, and what the function raises.
         """
         of_scope = self._scopes.get(scope)
         if of_scope is None:
-            raise NotFoundError("scope", scope, "on this server")
+            raise no_scope(scope)
         await of_scope.turns.take(image)
         progress = current()
-        if progress is not None and image is not None:
-            progress.begun = True
         task = asyncio.create_task(_run(of_scope, image, function, *args))
+        if progress is not None:
+            progress.begun = progress.begun or image is not None
+            progress.task = task
         self._running.add(task)
-        task.add_done_callback(self._running.discard)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            task.add_done_callback(partial(_log_end, progress, time.monotonic()))
-            raise
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    def _ended(self, task: "asyncio.Task[Any]") -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # nobody may wait for it any more
 
     async def drain(self, seconds: float) -> int:
         """Wait for what runs, also that whose callers have gone; say how much of it has not ended after ``seconds``."""
@@ -102,14 +100,3 @@ def _configs(settings: Settings) -> list[ClusterConfig]:
 
 def _turns(settings: CallSettings) -> Turns:
     return Turns(at_once=settings.at_once, waiting=settings.waiting, waiting_per_image=settings.waiting_per_image)
-
-
-def _log_end(progress: Progress | None, gone: float, task: "asyncio.Task[Any]") -> None:
-    if task.cancelled():
-        return
-    error = task.exception()
-    if progress is None:
-        return
-    outcome = "ok" if error is None else error.code.value if isinstance(error, ServiceError) else repr(error)
-    after = time.monotonic() - gone
-    _log.info("request %s ended %.1f s after its caller had gone: %s", progress.request_id, after, outcome)

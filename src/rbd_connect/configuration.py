@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from .access.settings import GrantSettings, IssuerSettings
 from .errors import StartError
 from .settings import ScopeSettings, Settings
 
@@ -19,6 +20,8 @@ __all__ = ["CEPH_FOLDER", "ConfigurationError", "Setting", "load", "read_file"]
 
 CEPH_FOLDER = Path("/etc/ceph")
 _CLIENTS = ("client.rbd-connect", "client.admin")
+
+_TABLES: Mapping[str, type[BaseModel]] = {"scopes": ScopeSettings, "issuers": IssuerSettings, "grants": GrantSettings}
 
 Key = tuple[str, ...]
 
@@ -114,11 +117,15 @@ def _explain(error: ValidationError, given: Mapping[Key, Setting]) -> str:
             problem = str(first["ctx"]["error"])
         case "dict_type" | "model_type":
             problem = "must be a table"
-        case "string_pattern_mismatch":
+        case "literal_error":
+            problem = f"must be {first['ctx']['expected']}"
+        case "string_pattern_mismatch" if key[0] == "scopes":
             problem = "must be a Ceph user, like client.rbd-connect"
         case _:
             message = first["msg"]
             problem = message[0].lower() + message[1:]
+    if not key:  # it names the key itself, and several settings may be to blame
+        return f"{problem}.".replace("\n", " ")
     origin = _origin(key, given)
     return f"{origin + ': ' if origin else ''}{'.'.join(key)}: {problem}.".replace("\n", " ")
 
@@ -136,8 +143,8 @@ def _known(section: Key) -> list[str]:
     """Name the settings of a section, or the sections."""
     if not section:
         model: type[BaseModel] = Settings
-    elif section[0] == "scopes":
-        model = ScopeSettings
+    elif section[0] in _TABLES:
+        model = _TABLES[section[0]]
     else:
         model = type(Settings.model_fields[section[0]].default)
     return list(model.model_fields)

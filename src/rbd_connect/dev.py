@@ -65,7 +65,7 @@ def _serve(cluster: DevCluster, given: Sequence[Setting], say: Say) -> None:
 
 @contextmanager
 def _signals_end_it() -> Iterator[None]:
-    """Leave by an exception on SIGTERM and SIGINT, so that what was begun is undone.
+    """Leave by an exception on SIGTERM, SIGINT and SIGHUP, so that what was begun is undone.
 
     Python does so by itself for SIGINT alone, and not where it was started with SIGINT ignored, as shells start what
     goes to the background.
@@ -74,7 +74,7 @@ def _signals_end_it() -> Iterator[None]:
     def leave(number: int, _frame: object) -> None:
         sys.exit(128 + number)
 
-    numbers = (signal.SIGTERM, signal.SIGINT)
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     previous = {number: signal.signal(number, leave) for number in numbers}
     try:
         yield

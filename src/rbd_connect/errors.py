@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from connectrpc.code import Code
 
 if TYPE_CHECKING:
-    from .settings import Address
+    from .setting_types import Address
 
 __all__ = [
     "CephError",

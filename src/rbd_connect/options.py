@@ -1,18 +1,28 @@
 """Settings as flags and variables: [listen] http is ``--listen-http`` and ``RBD_CONNECT_LISTEN_HTTP``."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
 from pydantic import BaseModel
 
-from .configuration import ConfigurationError, Setting
+from .configuration import ConfigurationError, Setting, load, read_file
 from .settings import Settings
 
-__all__ = ["given", "scope_option", "setting_options"]
+__all__ = [
+    "CONFIG_VARIABLE",
+    "VARIABLES",
+    "all_given",
+    "config_option",
+    "load_given",
+    "scope_option",
+    "setting_options",
+]
 
-_VARIABLES = "RBD_CONNECT_"
+VARIABLES = "RBD_CONNECT_"
+CONFIG_VARIABLE = f"{VARIABLES}CONFIG"
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -23,19 +33,43 @@ def setting_options(command: _Command) -> _Command:
     return command
 
 
+def config_option(command: _Command) -> _Command:
+    """Give a command ``--config``."""
+    return click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        envvar=CONFIG_VARIABLE,
+        help="A TOML file with settings. Variables win over it, and flags over both.",
+    )(command)
+
+
 def scope_option(command: _Command) -> _Command:
     """Give a command ``--scope``, a whole scope in one word."""
     return click.option(
         "--scope",
         "scopes",
         multiple=True,
-        envvar=f"{_VARIABLES}SCOPES",
+        envvar=f"{VARIABLES}SCOPES",
         metavar="NAME=CONF[,client=CLIENT][,keyring=FILE]",
         help="A Ceph cluster to serve, and the name for it. May be repeated; in the variable, with spaces between.",
     )(command)
 
 
-def given(context: click.Context, source: ParameterSource) -> Iterator[Setting]:
+def load_given(context: click.Context, config: Path | None) -> Settings:
+    """Load the settings of a command. Raises ConfigurationError."""
+    return load(all_given(context, config))
+
+
+def all_given(context: click.Context, config: Path | None) -> list[Setting]:
+    """Give all that a command was given, what wins last. Raises ConfigurationError."""
+    return [
+        *(read_file(config) if config else ()),
+        *_given(context, ParameterSource.ENVIRONMENT),
+        *_given(context, ParameterSource.COMMANDLINE),
+    ]
+
+
+def _given(context: click.Context, source: ParameterSource) -> Iterator[Setting]:
     """Yield what a command was given by flags (COMMANDLINE) or by variables (ENVIRONMENT).
 
     Raises ConfigurationError.
@@ -48,12 +82,20 @@ def given(context: click.Context, source: ParameterSource) -> Iterator[Setting]:
         if option.name == "scopes":
             for word in value:
                 yield from _scope(word, origin)
-        elif "__" in str(option.name):
+        elif "__" in str(option.name) or option.name in Settings.model_fields:
             yield Setting(tuple(str(option.name).split("__")), value, origin)
 
 
 def _options() -> Iterator[Callable[[_Command], _Command]]:
     for section, section_field in Settings.model_fields.items():
+        if isinstance(section_field.default, bool):
+            yield click.option(
+                f"--{section}",
+                section,
+                is_flag=True,
+                envvar=VARIABLES + section.upper(),
+                help=str(section_field.description),
+            )
         if not isinstance(section_field.default, BaseModel):
             continue
         for key, field in type(section_field.default).model_fields.items():
@@ -65,7 +107,7 @@ def _options() -> Iterator[Callable[[_Command], _Command]]:
                 f"{flag}/--no-{flag[2:]}" if is_switch else flag,
                 f"{section}__{key}",
                 default=None,
-                envvar=_VARIABLES + name.upper(),
+                envvar=VARIABLES + name.upper(),
                 metavar=None if is_switch else "VALUE",
                 help=f"{field.description}  [default: {default}]",
             )

@@ -1,7 +1,7 @@
-"""The procedures of the contract, from its descriptor: what each is called on the wire and in Python."""
+"""The procedures of the contract, from its descriptor: what each is called on the wire, in Python, and in grants."""
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,33 +10,58 @@ from google.protobuf.message_factory import GetMessageClass
 
 from otterscale.storage.v1.storage_pb2 import DESCRIPTOR
 
+from .access.settings import Action
+
 __all__ = ["PROCEDURES", "SERVICE_NAME", "Procedure"]
 
 _SERVICE = DESCRIPTOR.services_by_name["StorageService"]
 
 SERVICE_NAME: str = _SERVICE.full_name
 
+# What must be granted to call it. A procedure that is not here stops the program at its start.
+_ACTIONS: Mapping[str, Action] = {
+    "ListPools": "list",
+    "ListImages": "list",
+    "CreateImage": "image.create",
+    "UpdateImage": "image.update",
+    "DeleteImage": "image.delete",
+    "CreateImageSnapshot": "create",
+    "DeleteImageSnapshot": "delete",
+    "RollbackImageSnapshot": "rollback",
+    "ProtectImageSnapshot": "protect",
+    "UnprotectImageSnapshot": "unprotect",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Procedure:
-    """One procedure, by its name in the proto file."""
+    """One procedure, by its name in the proto file, and the action that must be granted to call it."""
 
     name: str
     request_class: type[Message]
+    action: Action
 
     @property
     def path(self) -> str:
         """``/package.Service/Method``, with which it is called on every transport."""
         return f"/{SERVICE_NAME}/{self.name}"
 
+    @property
+    def python_name(self) -> str:
+        """Its name as connectrpc's generated code has it."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", self.name).lower()
+
+    @property
+    def changes(self) -> bool:
+        """Whether it changes something."""
+        return self.action != "list"
+
     def of(self, service: object) -> Callable[[Any, Any], Awaitable[Message]]:
-        """Give a service's method, named as connectrpc's generated code has it. Raises AttributeError."""
-        method: Callable[[Any, Any], Awaitable[Message]] = getattr(service, _snake_case(self.name))
+        """Give a service's method. Raises AttributeError."""
+        method: Callable[[Any, Any], Awaitable[Message]] = getattr(service, self.python_name)
         return method
 
 
-def _snake_case(name: str) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
-
-
-PROCEDURES = tuple(Procedure(method.name, GetMessageClass(method.input_type)) for method in _SERVICE.methods)
+PROCEDURES = tuple(
+    Procedure(method.name, GetMessageClass(method.input_type), _ACTIONS[method.name]) for method in _SERVICE.methods
+)

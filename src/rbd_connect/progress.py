@@ -5,6 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["Progress", "changes", "current", "followed", "phase"]
 
@@ -13,13 +17,15 @@ __all__ = ["Progress", "changes", "current", "followed", "phase"]
 class Progress:
     """``begun`` says whether Ceph was asked for a change, and ``changes`` whether it may have come to one.
 
-    ``phases`` has seconds, in the order in which they began.
+    ``phases`` has seconds, in the order in which they began. ``task`` is what Ceph was asked for, which runs on where
+    nobody waits for it any more.
     """
 
     request_id: str
     begun: bool = False
     changes: bool = False
     phases: dict[str, float] = field(default_factory=dict)
+    task: "asyncio.Task[Any] | None" = None
 
 
 _current: ContextVar[Progress | None] = ContextVar("progress", default=None)

@@ -9,21 +9,31 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import uvicorn
 
+from .access.policy import Policy
+from .audit import Audit
 from .calls import Calls
 from .errors import ListenError
+from .front import Front
 from .readiness import Readiness
+from .reload import Source, reloading
 from .service import StorageService
-from .settings import Address, Settings
+from .setting_types import Address, is_loopback
+from .settings import Settings
 from .transports.grpc_server import GrpcServer
 from .transports.http import application
 from .transports.http_connection import MAX_HEADER_BYTES, connection_class
+from .transports.http_probes import Probes
 from .transports.tls import Tls
+
+if TYPE_CHECKING:
+    from asgiref.typing import ASGI3Application
 
 __all__ = ["Listening", "allow_many_connections", "bind", "serve"]
 
@@ -39,14 +49,15 @@ class Listening:
     with_tls: bool
 
 
-def serve(settings: Settings, on_ready: Callable[[Listening], None]) -> None:
+def serve(settings: Settings, on_ready: Callable[[Listening], None], source: Source | None = None) -> None:
     """Serve until SIGINT or SIGTERM; then finish the calls in flight, and close the connections to Ceph.
 
     Calls that have not ended when [listen] drain_timeout has passed are left, and the process ends with status 1. A
-    second signal ends it at once. Raises StartError.
+    second signal ends it at once. With a source, SIGHUP has read anew what can be changed without a restart. Raises
+    StartError.
     """
     allow_many_connections()
-    asyncio.run(_serve(settings, on_ready))
+    asyncio.run(_serve(settings, on_ready, source))
     _log.info("stopped")
 
 
@@ -56,15 +67,34 @@ def allow_many_connections() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def _serve(settings: Settings, on_ready: Callable[[Listening], None]) -> None:
+async def _serve(settings: Settings, on_ready: Callable[[Listening], None], source: Source | None) -> None:
     calls = Calls(settings)
-    service = StorageService(calls, settings.usage)
+    policy = Policy(settings)
+    front = Front(StorageService(calls, settings.usage), policy, Audit(settings.audit.file))
     tls = Tls(settings.tls) if settings.tls.certificate else None
     listener = bind(settings.listen.http)
-    grpc_server = GrpcServer(service, settings, tls)
+    grpc_server = GrpcServer(front, settings, tls)
     grpc_address = await grpc_server.start(settings.listen.grpc)
-    app = application(service, Readiness(calls), settings, grpc_address=str(grpc_address))
-    config = uvicorn.Config(
+    app = application(front, Probes(Readiness(calls), policy), settings, grpc_address=str(grpc_address))
+    http_address = Address(settings.listen.http.host, listener.getsockname()[1])
+    listening = Listening(http_address, grpc_address, with_tls=tls is not None)
+    _warn(settings)
+    server = _Server(_config(app, settings, tls, grpc_address), grpc_server, lambda: on_ready(listening))
+    await calls.start()
+    async with reloading(policy, settings, source) if source else nullcontext():
+        await server.serve(sockets=[listener])
+        left = await calls.drain(server.drained_by - time.monotonic())
+    front.close()
+    if left:
+        # A call inside librbd cannot be cancelled, and a thread that never ends would keep the process.
+        _log.error("%d calls did not end in %d s and are left", left, settings.listen.drain_timeout)
+        logging.shutdown()
+        os._exit(1)
+    await calls.stop()
+
+
+def _config(app: "ASGI3Application", settings: Settings, tls: Tls | None, grpc_address: Address) -> uvicorn.Config:
+    return uvicorn.Config(
         app,
         http=connection_class(settings.limits, str(grpc_address)),
         ws="none",
@@ -78,18 +108,19 @@ async def _serve(settings: Settings, on_ready: Callable[[Listening], None]) -> N
         timeout_graceful_shutdown=settings.listen.drain_timeout,
         ssl_context_factory=(lambda _config, _default: tls.http_context()) if tls else None,
     )
-    http_address = Address(settings.listen.http.host, listener.getsockname()[1])
-    listening = Listening(http_address, grpc_address, with_tls=tls is not None)
-    server = _Server(config, grpc_server, lambda: on_ready(listening))
-    await calls.start()
-    await server.serve(sockets=[listener])
-    left = await calls.drain(server.drained_by - time.monotonic())
-    if left:
-        # A call inside librbd cannot be cancelled, and a thread that never ends would keep the process.
-        _log.error("%d calls did not end in %d s and are left", left, settings.listen.drain_timeout)
-        logging.shutdown()
-        os._exit(1)
-    await calls.stop()
+
+
+def _warn(settings: Settings) -> None:
+    """Say in the log what is allowed, and may not be meant."""
+    hosts = (settings.listen.http.host, settings.listen.grpc.host)
+    if all(map(is_loopback, hosts)):
+        return
+    if not settings.with_authentication:
+        _log.warning("insecure: everybody who can reach the server may do everything")
+    elif settings.tls.certificate is None and settings.insecure:
+        _log.warning("insecure: credentials come over the network in clear")
+    elif settings.tls.certificate is None:
+        _log.warning("without TLS, credentials are taken from this machine only: set tls.certificate and tls.key")
 
 
 def bind(address: Address) -> socket.socket:

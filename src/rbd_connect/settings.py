@@ -1,24 +1,16 @@
-"""Settings: what may be set, and what holds where nothing is. Imports nothing of ours but the error."""
+"""Settings: what may be set, and what holds where nothing is. Imports nothing of ours."""
 
-import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, NamedTuple, Self
-from urllib.parse import urlsplit
+from typing import Annotated, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    NonNegativeInt,
-    PositiveInt,
-    StringConstraints,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, StringConstraints, model_validator
+
+from .access.settings import AuthSettings, GrantSettings, IssuerSettings, SubjectSettings
+from .setting_types import Address, ListenAddress, Origin, ReadableFile, SecretFile, Section, is_loopback, words
 
 __all__ = [
-    "Address",
+    "AuditSettings",
     "CallSettings",
     "CephSettings",
     "ConnectSettings",
@@ -32,58 +24,7 @@ __all__ = [
 ]
 
 
-class Address(NamedTuple):
-    """Where to listen. Port 0 lets the system choose one."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-def _address(value: object) -> Address:
-    if isinstance(value, Address):
-        return value
-    try:
-        parts = urlsplit(f"//{value}")
-        if parts.hostname and parts.port is not None and parts.netloc == value and "@" not in value:
-            return Address(parts.hostname, parts.port)
-    except ValueError:
-        pass
-    raise ValueError(f"{value!r} is no address; write HOST:PORT, like 127.0.0.1:8080 or [::1]:8080")
-
-
-def _readable_file(path: Path) -> Path:
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}; name one that exists")
-    if not os.access(path, os.R_OK):
-        raise ValueError(f"{path} cannot be read by this user; change its mode or its owner")
-    return path
-
-
-def _words(value: object) -> object:
-    """Read the one form that a flag or a variable can give a list."""
-    return [word for word in value.replace(",", " ").split(" ") if word] if isinstance(value, str) else value
-
-
-def _origin(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.netloc or value != f"{parts.scheme}://{parts.netloc}":
-        raise ValueError(f"{value!r} is no origin; write SCHEME://HOST[:PORT], like https://console.example.com")
-    return value
-
-
-ReadableFile = Annotated[Path, AfterValidator(_readable_file)]
-ListenAddress = Annotated[Address, BeforeValidator(_address)]
-Origin = Annotated[str, AfterValidator(_origin)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ListenSettings(_Section):
+class ListenSettings(Section):
     http: ListenAddress = Field(
         Address("127.0.0.1", 8080), description="Where Connect and gRPC-Web are served, HOST:PORT."
     )
@@ -93,7 +34,7 @@ class ListenSettings(_Section):
     )
 
 
-class LimitSettings(_Section):
+class LimitSettings(Section):
     message_bytes: Annotated[int, Field(ge=1024, le=1 << 24)] = Field(
         64 * 1024, description="Bytes that a message may have, decompressed or not."
     )
@@ -102,14 +43,17 @@ class LimitSettings(_Section):
     idle_timeout: PositiveInt = Field(75, description="Seconds that a connection is kept open between requests.")
 
 
-class TlsSettings(_Section):
+class TlsSettings(Section):
     certificate: ReadableFile | None = Field(
         None,
         description="The server's certificate and those that lead to its authority, PEM. Serves TLS on both listeners.",
     )
-    key: ReadableFile | None = Field(None, description="The certificate's private key, PEM.")
+    key: SecretFile | None = Field(None, description="The certificate's private key, PEM.")
     client_ca: ReadableFile | None = Field(
-        None, description="Authorities, PEM: clients must show a certificate that one of them signed."
+        None, description="Authorities, PEM: clients must show a certificate that one of them signed, as well."
+    )
+    client_ca_on: Annotated[tuple[Literal["http", "grpc"], ...], BeforeValidator(words)] = Field(
+        ("http", "grpc"), description="The listeners on which clients must: http, grpc, or both with a comma."
     )
 
     @model_validator(mode="after")
@@ -121,19 +65,23 @@ class TlsSettings(_Section):
         return self
 
 
-class CorsSettings(_Section):
-    origins: Annotated[tuple[Origin, ...], BeforeValidator(_words)] = Field(
+class CorsSettings(Section):
+    origins: Annotated[tuple[Origin, ...], BeforeValidator(words)] = Field(
         (), description="Origins whose pages browsers let call: https://console.example.com, several with commas."
     )
 
 
-class ConnectSettings(_Section):
+class ConnectSettings(Section):
     require_protocol_version: bool = Field(
         default=True, description="Refuse Connect calls without the header Connect-Protocol-Version: 1."
     )
 
 
-class CallSettings(_Section):
+class AuditSettings(Section):
+    file: Path | None = Field(None, description="Where each change is noted, a JSON line; on standard error, if unset.")
+
+
+class CallSettings(Section):
     at_once: PositiveInt = Field(256, description="Calls into librbd at a time, for each scope; each takes a thread.")
     waiting: PositiveInt = Field(1024, description="Calls that may wait, for each scope; more are refused at once.")
     waiting_per_image: PositiveInt = Field(
@@ -147,14 +95,14 @@ class CallSettings(_Section):
         return min(float(self.default_timeout) if asked is None else asked, float(self.max_timeout))
 
 
-class UsageSettings(_Section):
+class UsageSettings(Section):
     diff_budget: NonNegativeInt = Field(
         4_096,
         description="Without a valid object map: compute used bytes for at most so many objects, else leave unset.",
     )
 
 
-class CephSettings(_Section):
+class CephSettings(Section):
     connect_timeout: PositiveInt = Field(
         10, description="Seconds that connecting to a cluster may take (client_mount_timeout)."
     )
@@ -166,16 +114,19 @@ class CephSettings(_Section):
     )
 
 
-class ScopeSettings(_Section):
+class ScopeSettings(Section):
     conf: ReadableFile = Field(description="The cluster's ceph.conf.")
     client: Annotated[str, StringConstraints(pattern=r"^client\..+$")] = Field(
         "client.rbd-connect", description="The Ceph user to connect as."
     )
-    keyring: ReadableFile | None = Field(None, description="The user's keyring; where librados searches, if unset.")
+    keyring: SecretFile | None = Field(None, description="The user's keyring; where librados searches, if unset.")
 
 
-class Settings(_Section):
-    """All settings. ``scopes`` names the Ceph clusters that are served."""
+IssuerName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$")]
+
+
+class Settings(Section):
+    """All settings. ``scopes`` names the Ceph clusters that are served, and ``issuers`` those of JWTs."""
 
     listen: ListenSettings = ListenSettings()
     limits: LimitSettings = LimitSettings()
@@ -185,4 +136,39 @@ class Settings(_Section):
     calls: CallSettings = CallSettings()
     usage: UsageSettings = UsageSettings()
     ceph: CephSettings = CephSettings()
+    auth: AuthSettings = AuthSettings()
+    subjects: SubjectSettings = SubjectSettings()
+    audit: AuditSettings = AuditSettings()
+    issuers: dict[IssuerName, IssuerSettings] = Field(default_factory=dict)
+    grants: tuple[GrantSettings, ...] = ()
+    insecure: bool = Field(
+        default=False,
+        description="Let everybody in who can reach the server, and take tokens that come over the network in clear.",
+    )
     scopes: dict[str, ScopeSettings]
+
+    @property
+    def with_authentication(self) -> bool:
+        """Whether callers must say who they are."""
+        return self.auth.tokens is not None or bool(self.issuers)
+
+    @model_validator(mode="after")
+    def _is_safe(self) -> Self:
+        for danger in self.dangers():
+            raise ValueError(danger)
+        return self
+
+    def dangers(self) -> Iterator[str]:
+        """Say what is not safe, or cannot be meant, in the settings together. Once checked, there is nothing."""
+        if not self.with_authentication and not self.insecure:
+            for name, address in (("http", self.listen.http), ("grpc", self.listen.grpc)):
+                if not is_loopback(address.host):
+                    yield (
+                        f"listen.{name}: {address} can be reached by others, and nobody has to say who he is. Set "
+                        "auth.tokens or issuers, or listen on 127.0.0.1; if you know who can reach it, say --insecure"
+                    )
+        if not self.with_authentication and self.grants:
+            yield "grants: are to nobody, since nobody can say who he is. Set auth.tokens or issuers"
+        for number, grant in enumerate(self.grants):
+            if grant.issuer is not None and grant.issuer not in self.issuers:
+                yield f"grants.{number}.issuer: there is no issuers.{grant.issuer}"

@@ -23,7 +23,7 @@ from itertools import chain
 
 from .errors import InvalidRequestError, Violation
 
-__all__ = ["MAX_NAME_BYTES", "ImageSpec", "SnapshotSpec", "check_scope", "parse_image", "parse_snapshot"]
+__all__ = ["MAX_NAME_BYTES", "ImageSpec", "ScopeSpec", "SnapshotSpec", "parse_image", "parse_scope", "parse_snapshot"]
 
 MAX_NAME_BYTES = 255
 
@@ -32,10 +32,16 @@ _FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImageSpec:
-    """Where an image is. ``namespace`` is "" for the pool's default namespace."""
+class ScopeSpec:
+    """Which cluster, by the name that it has here."""
 
     scope: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSpec(ScopeSpec):
+    """Where an image is. ``namespace`` is "" for the pool's default namespace."""
+
     pool: str
     namespace: str
     image: str
@@ -58,9 +64,10 @@ class SnapshotSpec(ImageSpec):
     snapshot: str
 
 
-def check_scope(scope: str) -> None:
-    """Raise InvalidRequestError where no scope can have the name."""
+def parse_scope(scope: str) -> ScopeSpec:
+    """Say which scope a request means. Raises InvalidRequestError where no scope can have the name."""
     _check(_violations("scope", scope, what="scope"))
+    return ScopeSpec(scope=scope)
 
 
 def parse_image(*, scope: str, pool_name: str, image_name: str) -> ImageSpec:

@@ -97,8 +97,11 @@ def other_users(cluster: DevCluster, tmp_path_factory: pytest.TempPathFactory) -
     cluster.create_user("client.reader", mon="profile rbd", osd="profile rbd-read-only")
     cluster.create_user("client.elsewhere", mon="profile rbd", osd="profile rbd pool=elsewhere")
     wrong = cluster.folder / "wrong.keyring"
+    wrong.touch(0o600)
     wrong.write_text("[client.rbd-connect]\n\tkey = AQBSdFhnAAAAABAAuQRDmmMfqBmqBnp0dRAfmQ==\n", encoding="utf-8")
+    cluster.create_user("client.exposed", mon="profile rbd", osd="profile rbd").chmod(0o644)
     settings = [
+        write_scope("exposed", cluster, ['client = "client.exposed"']),
         write_scope("reader", cluster, ['client = "client.reader"']),
         write_scope("elsewhere", cluster, ['client = "client.elsewhere"']),
         write_scope("stranger", cluster, ['client = "client.stranger"']),
@@ -115,10 +118,11 @@ def other_users(cluster: DevCluster, tmp_path_factory: pytest.TempPathFactory) -
         ("elsewhere", "CEPH_CAPS_MISSING", "EPERM"),
         ("wrong", "CEPH_AUTH_REJECTED", "EACCES"),
         ("stranger", "CEPH_KEYRING_MISSING", "ENOENT"),
+        ("exposed", "CEPH_KEYRING_EXPOSED", None),
     ],
 )
 def test_a_ceph_user_of_no_use_is_permission_denied(
-    other_users: Server, tools: Tools, new_image: NewImage, scope: str, reason: str, errno: str
+    other_users: Server, tools: Tools, new_image: NewImage, scope: str, reason: str, errno: str | None
 ) -> None:
     image = new_image()
     body = request("rbd", image, "first", scope=scope)

@@ -53,6 +53,7 @@ class Files:
         """Put a new certificate in the place of the old, as tools that renew them do; give it, PEM."""
         issued = self.authority.issue_cert(HOST)
         new = self.folder / "new"
+        new.touch(0o600)
         issued.private_key_pem.write_to_path(new)
         new.rename(self.key)
         issued.cert_chain_pems[0].write_to_path(new)

@@ -3,7 +3,7 @@
 import socket
 
 from rbd_connect.server import bind
-from rbd_connect.settings import Address
+from rbd_connect.setting_types import Address
 
 
 def test_it_says_that_it_is_tcps() -> None:

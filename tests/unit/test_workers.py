@@ -16,7 +16,7 @@ from rbd_connect.errors import CephError, InvalidRequestError, NotFoundError, Se
 from rbd_connect.workers.channel import Decoder, encode
 from rbd_connect.workers.threads import Threads
 
-SNAPSHOT = Snapshot(name="s", protected=False, quota_bytes=1, used_bytes=None)
+SNAPSHOT = Snapshot(id=1, name="s", protected=False, quota_bytes=1, used_bytes=None)
 
 
 @given(st.lists(st.binary(max_size=300)), st.lists(st.integers(0, 3000)))

@@ -1,5 +1,6 @@
 """One scope's connection to its Ceph cluster: opened at the first call, shared by all, closed last."""
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,14 +10,19 @@ from pathlib import Path
 from types import MappingProxyType
 
 import rados
+from connectrpc.code import Code
 
-from ..errors import NotFoundError, ServiceError
+from ..errors import ServiceError
+from ..files import Files
+from ..missing import no_pool
+from ..setting_types import is_exposed
 from .errnos import ceph_errors, conf_errors, connect_errors
-from .files import Files, keyrings_of
 from .pool_states import PoolStates
 from .pools import PlacementGroups
 
 __all__ = ["Cluster", "ClusterConfig"]
+
+_log = logging.getLogger(__name__)
 
 # Who comes back is to be found within seconds. By default librados tries a monitor every 3 s at first, every 30 s at
 # last, and gives one that is frozen 30 s before it turns to another; a connection may take 10 s to be made, and 15 s
@@ -84,7 +90,7 @@ class Cluster:
             try:
                 ioctx = connection.open_ioctx(name)
             except rados.ObjectNotFound as error:
-                raise NotFoundError("pool", name, f"in scope {self._config.scope!r}") from error
+                raise no_pool(name, self._config.scope) from error
             with ioctx:
                 ioctx.set_namespace(namespace)
                 yield ioctx
@@ -178,7 +184,9 @@ class Cluster:
                 clustername=self._config.conf.stem,
                 conf=self._options(),
             )
-        self._files.look_at(*keyrings_of(connection))
+        keyrings = _keyrings(connection)
+        self._files.look_at(*keyrings)
+        _check_is_secret(keyrings)
         with connect_errors():
             try:
                 connection.connect()
@@ -197,3 +205,18 @@ class Cluster:
         if self._config.keyring is not None:
             options["keyring"] = str(self._config.keyring)
         return options
+
+
+def _check_is_secret(keyrings: list[Path]) -> None:
+    """Raise ServiceError where every user of this machine may open the first of these that there is."""
+    keyring = next((path for path in keyrings if path.is_file()), None)
+    if keyring is not None and is_exposed(keyring):
+        _log.error("every user may open %s, so it is not used; say: chmod o= %s", keyring, keyring)
+        raise ServiceError(
+            Code.PERMISSION_DENIED, "CEPH_KEYRING_EXPOSED", "The server's keyring is open to others, so it is not used."
+        )
+
+
+def _keyrings(connection: rados.Rados) -> list[Path]:
+    """Say where librados looks for the keyring of a connection (``rados_conf_get``)."""
+    return [Path(path.strip()) for path in (connection.conf_get("keyring") or "").split(",") if path.strip()]

@@ -10,6 +10,7 @@ import rbd
 from connectrpc.code import Code
 
 from ..errors import NotFoundError, ServiceError
+from ..missing import no_image, no_namespace
 from ..progress import phase
 from ..spec import ImageSpec
 from .holders import check_unlocked
@@ -63,8 +64,8 @@ def changing(ioctx: rados.Ioctx, spec: ImageSpec) -> Iterator[tuple[rbd.Image, I
 def missing(ioctx: rados.Ioctx, spec: ImageSpec) -> NotFoundError:
     """Say what is not there of an image that was not found: its namespace (``rbd_namespace_exists``), or itself."""
     if spec.namespace and not rbd.RBD().namespace_exists(ioctx, spec.namespace):
-        return NotFoundError("namespace", spec.namespace, f"in pool {spec.pool!r}")
-    return NotFoundError("image", spec.image, f"in pool {spec.pool_name!r}")
+        return no_namespace(spec)
+    return no_image(spec)
 
 
 def check_writable(image: rbd.Image) -> None:

@@ -48,6 +48,11 @@ class Image:
     pool_name: str
     facts: ImageFacts | None
 
+    def spec(self, scope: str) -> ImageSpec:
+        """Say which image of a scope it is."""
+        pool, _, namespace = self.pool_name.partition("/")
+        return ImageSpec(scope=scope, pool=pool, namespace=namespace, image=self.name)
+
 
 def bits_of(features: Features) -> int:
     """Give features as librbd has them."""

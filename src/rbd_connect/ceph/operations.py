@@ -35,28 +35,28 @@ def create_snapshot(cluster: Cluster, spec: SnapshotSpec, diff_budget: int) -> S
         return snapshot_create.create(ioctx, spec, diff_budget=diff_budget)
 
 
-def delete_snapshot(cluster: Cluster, spec: SnapshotSpec) -> None:
+def delete_snapshot(cluster: Cluster, spec: SnapshotSpec) -> int | None:
     """Delete a snapshot; see ``snapshot_changes.delete``."""
     with cluster.pool_even_if_full(spec.pool, spec.namespace) as ioctx:
-        snapshot_changes.delete(ioctx, spec)
+        return snapshot_changes.delete(ioctx, spec)
 
 
-def protect_snapshot(cluster: Cluster, spec: SnapshotSpec) -> None:
+def protect_snapshot(cluster: Cluster, spec: SnapshotSpec) -> int:
     """Protect a snapshot; see ``snapshot_changes.protect``."""
     with cluster.pool_with_room(spec.pool, spec.namespace) as ioctx:
-        snapshot_changes.protect(ioctx, spec)
+        return snapshot_changes.protect(ioctx, spec)
 
 
-def unprotect_snapshot(cluster: Cluster, spec: SnapshotSpec) -> None:
+def unprotect_snapshot(cluster: Cluster, spec: SnapshotSpec) -> int:
     """Unprotect a snapshot; see ``snapshot_changes.unprotect``."""
     with cluster.pool_even_if_full(spec.pool, spec.namespace) as ioctx:
-        snapshot_changes.unprotect(ioctx, spec)
+        return snapshot_changes.unprotect(ioctx, spec)
 
 
-def roll_back(cluster: Cluster, spec: SnapshotSpec) -> None:
+def roll_back(cluster: Cluster, spec: SnapshotSpec) -> int:
     """Roll an image back to a snapshot; see ``rollback.rollback``."""
     with cluster.pool_with_room(spec.pool, spec.namespace) as ioctx:
-        rollback.rollback(ioctx, spec, own_id=cluster.instance_id)
+        return rollback.rollback(ioctx, spec, own_id=cluster.instance_id)
 
 
 def create_image(cluster: Cluster, spec: ImageSpec, layout: Layout, diff_budget: int) -> Image:

@@ -6,18 +6,20 @@ from contextlib import contextmanager
 import rados
 import rbd
 
+from ..missing import no_snapshot
 from ..progress import changes, phase
 from ..spec import SnapshotSpec
 from .heartbeat import heartbeat
 from .holders import check_unused
 from .image import changing
-from .snapshot_changes import missing_snapshot
 
 __all__ = ["rollback"]
 
 
-def rollback(ioctx: rados.Ioctx, spec: SnapshotSpec, *, own_id: int) -> None:
+def rollback(ioctx: rados.Ioctx, spec: SnapshotSpec, *, own_id: int) -> int:
     """Make an image what it was at a snapshot (``rbd_snap_rollback``), its size too. What was written since is lost.
+
+    Gives the snapshot's id.
 
     ``own_id`` is the number of our own client (``rados_get_instance_id``).
 
@@ -26,7 +28,7 @@ def rollback(ioctx: rados.Ioctx, spec: SnapshotSpec, *, own_id: int) -> None:
     with changing(ioctx, spec) as (image, _):
         check_unused(image, own_id)
         with _found(spec):
-            image.snap_get_id(spec.snapshot)
+            number = image.snap_get_id(spec.snapshot)
         if image.features() & rbd.RBD_FEATURE_EXCLUSIVE_LOCK:
             # From here on nobody gets the lock by asking for it; and who got it before is seen.
             with phase("acquire"):
@@ -36,6 +38,7 @@ def rollback(ioctx: rados.Ioctx, spec: SnapshotSpec, *, own_id: int) -> None:
         with _found(spec), phase("rollback"), heartbeat(what):
             changes()
             image.rollback_to_snap(spec.snapshot)
+        return number
 
 
 @contextmanager
@@ -43,4 +46,4 @@ def _found(spec: SnapshotSpec) -> Iterator[None]:
     try:
         yield
     except rbd.ImageNotFound as error:
-        raise missing_snapshot(spec) from error
+        raise no_snapshot(spec) from error

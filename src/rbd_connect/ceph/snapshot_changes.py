@@ -6,23 +6,26 @@ import rados
 import rbd
 
 from ..errors import NotFoundError, Obstacle, PreconditionError, named
+from ..missing import no_snapshot
 from ..progress import changes, phase
 from ..spec import SnapshotSpec
 from .image import changing, open_image
 from .monitor import once_more_if_denied
 from .remains import remove_remains
 
-__all__ = ["delete", "missing_snapshot", "protect", "unprotect"]
+__all__ = ["delete", "protect", "unprotect"]
 
 
-def delete(ioctx: rados.Ioctx, spec: SnapshotSpec) -> None:
+def delete(ioctx: rados.Ioctx, spec: SnapshotSpec) -> int | None:
     """Delete a snapshot (``rbd_snap_remove``), also what is left of one whose deletion was interrupted.
+
+    Gives its id; None for what was left.
 
     Raises NotFoundError; PreconditionError where it is protected; and what the bindings raise.
     """
     with changing(ioctx, spec) as (image, _):
         try:
-            _change(spec, "delete", lambda: once_more_if_denied(lambda: image.remove_snap(spec.snapshot)))
+            return _change(image, spec, "delete", lambda: once_more_if_denied(lambda: image.remove_snap(spec.snapshot)))
         except rbd.ImageBusy as error:
             if not image.is_protected_snap(spec.snapshot):
                 raise
@@ -32,36 +35,39 @@ def delete(ioctx: rados.Ioctx, spec: SnapshotSpec) -> None:
         except NotFoundError:
             if not remove_remains(image, spec.snapshot):
                 raise
+            return None
 
 
-def protect(ioctx: rados.Ioctx, spec: SnapshotSpec) -> None:
-    """Protect a snapshot (``rbd_snap_protect``). One that is protected stays so.
+def protect(ioctx: rados.Ioctx, spec: SnapshotSpec) -> int:
+    """Protect a snapshot (``rbd_snap_protect``), and give its id. One that is protected stays so.
 
     Raises NotFoundError; PreconditionError where the image cannot be cloned; and what the bindings raise.
     """
     with changing(ioctx, spec) as (image, _):
         try:
-            _change(spec, "protect", lambda: image.protect_snap(spec.snapshot))
+            return _change(image, spec, "protect", lambda: image.protect_snap(spec.snapshot))
         except rbd.ImageBusy:
             if not image.is_protected_snap(spec.snapshot):
                 raise
+            return image.snap_get_id(spec.snapshot)
         except rbd.FunctionNotSupported as error:
             raise PreconditionError(
                 "IMAGE_WITHOUT_LAYERING", "The image lacks the feature layering, without which nothing is protected."
             ) from error
 
 
-def unprotect(ioctx: rados.Ioctx, spec: SnapshotSpec) -> None:
-    """Unprotect a snapshot (``rbd_snap_unprotect``). One that is not protected stays so.
+def unprotect(ioctx: rados.Ioctx, spec: SnapshotSpec) -> int:
+    """Unprotect a snapshot (``rbd_snap_unprotect``), and give its id. One that is not protected stays so.
 
     Raises NotFoundError; PreconditionError with the clones where there are any; and what the bindings raise.
     """
     with changing(ioctx, spec) as (image, _):
         try:
-            _change(spec, "unprotect", lambda: image.unprotect_snap(spec.snapshot))
+            return _change(image, spec, "unprotect", lambda: image.unprotect_snap(spec.snapshot))
         except rbd.InvalidArgument:
             if image.is_protected_snap(spec.snapshot):
                 raise
+            return image.snap_get_id(spec.snapshot)
         except rbd.ImageBusy as error:
             clones = list(_clones(ioctx, spec))
             if not clones:
@@ -73,18 +79,15 @@ def unprotect(ioctx: rados.Ioctx, spec: SnapshotSpec) -> None:
             ) from error
 
 
-def missing_snapshot(spec: SnapshotSpec) -> NotFoundError:
-    """Say that an image has no such snapshot."""
-    return NotFoundError("snapshot", spec.snapshot, f"of image {spec.image!r} in pool {spec.pool_name!r}")
-
-
-def _change(spec: SnapshotSpec, name: str, call: Callable[[], None]) -> None:
+def _change(image: rbd.Image, spec: SnapshotSpec, name: str, call: Callable[[], None]) -> int:
     try:
+        number = image.snap_get_id(spec.snapshot)
         with phase(name):
             changes()
             call()
     except rbd.ImageNotFound as error:
-        raise missing_snapshot(spec) from error
+        raise no_snapshot(spec) from error
+    return number
 
 
 def _clones(ioctx: rados.Ioctx, spec: SnapshotSpec) -> Iterator[Obstacle]:

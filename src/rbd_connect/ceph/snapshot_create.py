@@ -72,5 +72,6 @@ def _describe(
 def _describe_unlisted(image: rbd.Image, name: str) -> Snapshot:
     """Describe a snapshot without the listing; what it used is unknown, since the snapshot before it is."""
     protected = image.is_protected_snap(name)
-    image.set_snap_by_id(image.snap_get_id(name))
-    return Snapshot(name=name, protected=protected, quota_bytes=image.size(), used_bytes=None)
+    number = image.snap_get_id(name)
+    image.set_snap_by_id(number)
+    return Snapshot(id=number, name=name, protected=protected, quota_bytes=image.size(), used_bytes=None)

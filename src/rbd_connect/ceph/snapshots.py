@@ -16,9 +16,11 @@ _TRIES = 16
 class Snapshot:
     """What is true of a snapshot.
 
-    ``quota_bytes`` is the image's size at it; ``used_bytes`` is None where it is unknown.
+    ``id`` is its number in its image; ``quota_bytes`` is the image's size at it; ``used_bytes`` is None where it is
+    unknown.
     """
 
+    id: int
     name: str
     protected: bool
     quota_bytes: int
@@ -55,4 +57,4 @@ def list_snapshots(image: rbd.Image) -> list[Listed] | None:
 def describe(image: rbd.Image, listed: Listed, used: int | None) -> Snapshot:
     """Describe a snapshot. Raises ``rbd.ImageNotFound`` where it has gone."""
     protected = image.is_protected_snap(listed.name)
-    return Snapshot(name=listed.name, protected=protected, quota_bytes=listed.size, used_bytes=used)
+    return Snapshot(id=listed.id, name=listed.name, protected=protected, quota_bytes=listed.size, used_bytes=used)

@@ -15,11 +15,14 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from .. import rpc
-from ..errors import ListenError
+from ..caller import REQUEST_ID_HEADER, Caller
+from ..errors import ListenError, ServiceError
+from ..front import Front
 from ..procedures import PROCEDURES, SERVICE_NAME, Procedure
-from ..service import StorageService
-from ..settings import Address, LimitSettings, Settings
+from ..setting_types import Address
+from ..settings import LimitSettings, Settings
 from . import refusals
+from .grpc_caller import Context, caller_of
 from .grpc_log import quieten
 from .grpc_schema import add_reflection
 from .http_connection import MAX_HEADER_BYTES
@@ -27,8 +30,6 @@ from .status import status_message
 from .tls import Tls
 
 __all__ = ["GrpcServer"]
-
-Context = grpc.aio.ServicerContext[Any, Any]
 
 _GZIP = GzipCompression()
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -41,9 +42,9 @@ _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 class GrpcServer:
     """A listener for gRPC. It is made, started and drained on one event loop."""
 
-    def __init__(self, service: StorageService, settings: Settings, tls: Tls | None) -> None:
+    def __init__(self, front: Front, settings: Settings, tls: Tls | None) -> None:
         self._tls = tls
-        self._calls = _Calls(service, settings)
+        self._calls = _Calls(front, settings)
         self._health = health.aio.HealthServicer()
         quieten()
         self._server = grpc.aio.server(options=_options(settings.limits))
@@ -98,8 +99,9 @@ def _options(limits: LimitSettings) -> tuple[tuple[str, int], ...]:
 class _Calls:
     """The procedures' handlers, and how many calls of them are in flight."""
 
-    def __init__(self, service: StorageService, settings: Settings) -> None:
-        self._service = service
+    def __init__(self, front: Front, settings: Settings) -> None:
+        self._front = front
+        self._with_tls = settings.tls.certificate is not None
         self._limits = settings.limits
         self._settings = settings.calls
         self._in_flight = 0
@@ -120,24 +122,30 @@ class _Calls:
         await self._none_in_flight.wait()
 
     def _handler(self, procedure: Procedure) -> Any:  # noqa: ANN401 - grpc's types know no coroutines here
-        method = procedure.of(self._service)
+        method = procedure.of(self._front)
 
         async def call(_messages: object, context: Context) -> bytes:
             self._begin(context)
-            request_id = rpc.new_request_id()
+            caller = caller_of(context, with_tls=self._with_tls)
             rpc.set_deadline(self._settings.seconds(_time_for(context)))
             try:
-                context.set_trailing_metadata(((rpc.REQUEST_ID_HEADER, request_id),))
-                _check_metadata(context, request_id)
-                request = await self._read(procedure, context, request_id)
-                answered = await rpc.answer(
-                    lambda: method(request, context), method=procedure.name, request=request, request_id=request_id
-                )
+                context.set_trailing_metadata(((REQUEST_ID_HEADER, caller.request_id),))
+                await self._admit(procedure, caller)
+                _check_metadata(context, caller.request_id)
+                request = await self._read(procedure, context, caller.request_id)
+                answered = await method(request, context)
             except rpc.Failure as failure:
                 await _abort(context, failure)
             return answered.SerializeToString()
 
         return call
+
+    async def _admit(self, procedure: Procedure, caller: Caller) -> None:
+        """Raises Failure."""
+        try:
+            await self._front.admit(procedure, caller)
+        except ServiceError as error:
+            raise rpc.refused(error, caller.request_id, method=procedure.name) from error
 
     def _begin(self, context: Context) -> None:
         """Count a call until it has ended for the client too."""
@@ -191,7 +199,7 @@ def _check_metadata(context: Context, request_id: str) -> None:
 async def _abort(context: Context, failure: rpc.Failure) -> None:
     """End a call with a failure, and its details as https://github.com/grpc/proposal has them in trailers."""
     status = status_message(failure)
-    trailers = ((_DETAILS_KEY, status.SerializeToString()), (rpc.REQUEST_ID_HEADER, failure.request_id))
+    trailers = ((_DETAILS_KEY, status.SerializeToString()), (REQUEST_ID_HEADER, failure.request_id))
     await context.abort(_STATUS_CODES[status.code], status.message, trailers)
 
 
@@ -212,7 +220,8 @@ class _EveryOther(grpc.GenericRpcHandler):
         path = handler_call_details.method
 
         async def refuse(_messages: object, context: Context) -> None:
-            failure = rpc.refused(refusals.unknown_procedure(path), rpc.new_request_id())
+            caller = caller_of(context, with_tls=False)
+            failure = rpc.refused(refusals.unknown_procedure(path), caller.request_id)
             await _abort(context, failure)
 
         return grpc.stream_unary_rpc_method_handler(refuse)

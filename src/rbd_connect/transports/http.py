@@ -3,63 +3,52 @@
 It turns what ``rpc`` raises into what connectrpc writes.
 """
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from connectrpc.code import Code
 from connectrpc.compat import google_protobuf_binary_codec, google_protobuf_json_codec
 from connectrpc.errors import ConnectError
-from connectrpc.interceptor import MetadataInterceptor, UnaryInterceptor
+from connectrpc.interceptor import MetadataInterceptor
 from google.protobuf.message import Message
 from starlette.middleware.cors import CORSMiddleware
 
 from otterscale.storage.v1.storage_connect import StorageServiceASGIApplication
 
 from .. import rpc
+from ..caller import REQUEST_ID_HEADER, current_caller, request_id_of
 from ..errors import ServiceError
-from ..procedures import PROCEDURES
 from . import refusals
 from .connect_details import connect_detail
 from .http_gate import Gate
-from .http_probes import with_probes
 from .tracebacks import note
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from asgiref.typing import ASGI3Application
     from connectrpc.codec import Codec
     from connectrpc.request import RequestContext
 
-    from ..readiness import Readiness
-    from ..service import StorageService
+    from otterscale.storage.v1.storage_connect import StorageService
+
+    from ..front import Front
     from ..settings import CorsSettings, Settings
+    from .http_probes import Probes
 
 __all__ = ["application"]
 
-_Request = TypeVar("_Request")
-_Response = TypeVar("_Response")
 _Message = TypeVar("_Message", bound=Message)
 
 _CANCELED = ServiceError(Code.CANCELED, "CANCELED", "The call was given up; its outcome is unknown.")
 
 
-def application(
-    service: "StorageService", readiness: "Readiness", settings: "Settings", *, grpc_address: str
-) -> "ASGI3Application":
-    """Compose the application, outermost first: CORS, probes, the gate, connectrpc, the common way, the service."""
+def application(front: "Front", probes: "Probes", settings: "Settings", *, grpc_address: str) -> "ASGI3Application":
+    """Compose the application, outermost first: CORS, probes, the gate, connectrpc, the common way to the service."""
     connect = StorageServiceASGIApplication(
-        service,
-        interceptors=[_Errors(settings.limits.message_bytes), _CommonWay()],
+        cast("StorageService", front),
+        interceptors=[_Errors(settings.limits.message_bytes)],
         read_max_bytes=settings.limits.message_bytes,
         codecs=[google_protobuf_binary_codec(), _JSONCodec()],
     )
-    gated = Gate(
-        connect,
-        procedures=[procedure.path for procedure in PROCEDURES],
-        settings=settings,
-        grpc_address=grpc_address,
-    )
-    return _with_cors(with_probes(gated, readiness), settings.cors)
+    return _with_cors(probes.before(Gate(connect, front, settings, grpc_address=grpc_address)), settings.cors)
 
 
 def _with_cors(app: "ASGI3Application", settings: "CorsSettings") -> "ASGI3Application":
@@ -71,6 +60,7 @@ def _with_cors(app: "ASGI3Application", settings: "CorsSettings") -> "ASGI3Appli
         allow_origins=settings.origins,
         allow_methods=["POST"],
         allow_headers=[
+            "Authorization",
             "Connect-Protocol-Version",
             "Connect-Timeout-Ms",
             "Content-Encoding",
@@ -78,9 +68,10 @@ def _with_cors(app: "ASGI3Application", settings: "CorsSettings") -> "ASGI3Appli
             "Grpc-Encoding",
             "Grpc-Timeout",
             "X-Grpc-Web",
+            "X-Request-Id",
             "X-User-Agent",
         ],
-        expose_headers=["Grpc-Message", "Grpc-Status", "Grpc-Status-Details-Bin", rpc.REQUEST_ID_HEADER],
+        expose_headers=["Grpc-Message", "Grpc-Status", "Grpc-Status-Details-Bin", REQUEST_ID_HEADER],
         max_age=7200,
     )
 
@@ -117,44 +108,23 @@ class _Errors(MetadataInterceptor[None]):
         }
 
     async def on_start(self, ctx: "RequestContext[Any, Any]") -> None:
-        ctx.response_headers[rpc.REQUEST_ID_HEADER] = rpc.new_request_id()
+        caller = current_caller()
+        ctx.response_headers[REQUEST_ID_HEADER] = caller.request_id if caller else request_id_of(())
 
     async def on_end(self, _token: None, ctx: "RequestContext[Any, Any]", error: Exception | None, /) -> None:
         if error is None:
             return
         note(error)
-        if isinstance(error, ConnectError) and error.details:
-            return
+        if isinstance(error, rpc.Failure):
+            raise _connect_error(error) from error
         if isinstance(error, ServiceError):
             refusal = error
         elif isinstance(error, ConnectError):
             refusal = self._refusals.get(error.code, refusals.malformed())
         else:
             refusal = refusals.malformed()
-        failure = rpc.refused(refusal, ctx.response_headers[rpc.REQUEST_ID_HEADER], method=ctx.method.name)
+        failure = rpc.refused(refusal, ctx.response_headers[REQUEST_ID_HEADER], method=ctx.method.name)
         raise _connect_error(failure) from error
-
-
-class _CommonWay(UnaryInterceptor):
-    """Leads every call through ``rpc.answer``."""
-
-    async def intercept_unary(
-        self,
-        call_next: "Callable[[_Request, RequestContext[Any, Any]], Awaitable[_Response]]",
-        request: _Request,
-        ctx: "RequestContext[Any, Any]",
-        /,
-    ) -> _Response:
-        assert isinstance(request, Message)  # noqa: S101 - connectrpc's types do not know
-        try:
-            return await rpc.answer(
-                lambda: call_next(request, ctx),
-                method=ctx.method.name,
-                request=request,
-                request_id=ctx.response_headers[rpc.REQUEST_ID_HEADER],
-            )
-        except rpc.Failure as failure:
-            raise _connect_error(failure) from failure
 
 
 def _connect_error(failure: rpc.Failure) -> ConnectError:

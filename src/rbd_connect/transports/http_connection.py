@@ -12,6 +12,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from .. import rpc
+from ..caller import request_id_of
 from ..errors import ServiceError
 from ..settings import LimitSettings
 from . import refusals
@@ -88,7 +89,7 @@ class _Connection(H11Protocol):
         if self.transport.is_closing():
             return
         if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
-            failure = rpc.refused(error, rpc.new_request_id())
+            failure = rpc.refused(error, request_id_of(()))
             headers, body = connect_response(failure)
             response = h11.Response(status_code=status, headers=[*headers, (b"connection", b"close")])
             self.transport.write(self.conn.send(response) or b"")

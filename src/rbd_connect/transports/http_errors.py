@@ -10,6 +10,7 @@ from connectrpc.code import Code
 from google.protobuf.json_format import MessageToDict
 
 from .. import rpc
+from ..caller import REQUEST_ID_HEADER
 from .status import status_message
 
 if TYPE_CHECKING:
@@ -20,7 +21,12 @@ __all__ = ["connect_response", "send_connect", "send_grpc_web"]
 Headers = list[tuple[bytes, bytes]]
 
 # https://connectrpc.com/docs/protocol#error-codes, as far as it is refused here.
-_STATUS = {Code.DEADLINE_EXCEEDED: 504, Code.RESOURCE_EXHAUSTED: 429, Code.UNIMPLEMENTED: 501}
+_STATUS = {
+    Code.DEADLINE_EXCEEDED: 504,
+    Code.RESOURCE_EXHAUSTED: 429,
+    Code.UNAUTHENTICATED: 401,
+    Code.UNIMPLEMENTED: 501,
+}
 _PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 
@@ -66,7 +72,7 @@ async def send_grpc_web(send: "ASGISendCallable", failure: rpc.Failure, content_
 
 
 def _headers(content_type: bytes, failure: rpc.Failure) -> Headers:
-    return [(b"content-type", content_type), (rpc.REQUEST_ID_HEADER.encode(), failure.request_id.encode())]
+    return [(b"content-type", content_type), (REQUEST_ID_HEADER.encode(), failure.request_id.encode())]
 
 
 async def _send(send: "ASGISendCallable", status: int, headers: Headers, body: bytes) -> None:

@@ -11,9 +11,14 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from .. import rpc
+from ..access.identity import UnauthenticatedError
+from ..caller import Caller
 from ..errors import ServiceError
+from ..front import Front
+from ..procedures import PROCEDURES, Procedure
 from ..settings import Settings
 from . import refusals, tracebacks
+from .http_caller import caller_of
 from .http_connection import MAX_HEADER_BYTES
 from .http_errors import send_connect, send_grpc_web
 
@@ -34,6 +39,9 @@ __all__ = ["Gate"]
 _CONNECT = ("application/json", "application/proto")
 _GRPC_WEB = ("application/grpc-web", "application/grpc-web+proto", "application/grpc-web+json")
 _VERSION = "connect-protocol-version"
+_CREDENTIAL = "authorization"
+# https://www.rfc-editor.org/rfc/rfc6750#section-3, and nothing that would tell one cause from another.
+_CHALLENGE = (b"www-authenticate", b'Bearer realm="rbd-connect"')
 
 # One of each at the most: of two, connectrpc and a proxy before it might heed different ones.
 _SINGLE = {
@@ -67,18 +75,12 @@ class _Refused(Exception):  # noqa: N818 - an answer
 
 
 class Gate:
-    """Lets through what calls one of ``procedures``, and the body as far as it comes in time."""
+    """Lets through what calls a procedure, and comes from whom ``front`` admits; and the body as it comes in time."""
 
-    def __init__(
-        self,
-        app: "ASGI3Application",
-        *,
-        procedures: Collection[str],
-        settings: Settings,
-        grpc_address: str,
-    ) -> None:
+    def __init__(self, app: "ASGI3Application", front: Front, settings: Settings, *, grpc_address: str) -> None:
         self._app = app
-        self._paths = frozenset(procedure.encode() for procedure in procedures)
+        self._front = front
+        self._procedures = {procedure.path.encode(): procedure for procedure in PROCEDURES}
         self._limits = settings.limits
         self._calls = settings.calls
         self._versions = {"1"} if settings.connect.require_protocol_version else {"1", None}
@@ -88,10 +90,12 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        caller = caller_of(scope)
         try:
             headers = self._check(scope)
+            await self._admit(self._procedures[scope["raw_path"]], caller)
         except _Refused as refused:
-            await _send(scope, send, refused)
+            await _send(scope, send, refused, caller.request_id)
         else:
             # uvicorn cancels what is left when the time to drain has passed, and would log it as if something had gone
             # wrong; by then connectrpc has answered.
@@ -99,11 +103,20 @@ class Gate:
                 in_time = _in_time(receive, self._limits.body_timeout)
                 await self._app({**scope, "headers": headers}, in_time, _in_one_piece(send))
 
+    async def _admit(self, procedure: Procedure, caller: Caller) -> None:
+        """Raises _Refused."""
+        try:
+            await self._front.admit(procedure, caller)
+        except UnauthenticatedError as error:
+            raise _Refused(error, headers=[_CHALLENGE]) from error
+        except ServiceError as error:
+            raise _Refused(error) from error
+
     def _check(self, scope: "HTTPScope") -> list[tuple[bytes, bytes]]:
         """Give the headers for connectrpc. Raises _Refused."""
         if not scope["http_version"].startswith("1."):
             raise _Refused(refusals.bad_http(self._grpc_address), 400, [(b"connection", b"close")])
-        _check_target(scope, self._paths)
+        _check_target(scope, self._procedures)
         headers = _read_headers(scope["headers"])
         is_connect = _check_content_type(headers, self._grpc_address) in _CONNECT
         if is_connect and headers.get(_VERSION) not in self._versions:
@@ -117,8 +130,8 @@ class Gate:
         return [(name.encode("latin-1"), value.encode()) for name, value in headers.items() if name not in _OURS]
 
 
-async def _send(scope: "HTTPScope", send: "ASGISendCallable", refused: _Refused) -> None:
-    failure = rpc.refused(refused.error, rpc.new_request_id())
+async def _send(scope: "HTTPScope", send: "ASGISendCallable", refused: _Refused, request_id: str) -> None:
+    failure = rpc.refused(refused.error, request_id)
     content_type = _media_type(dict(scope["headers"]).get(b"content-type", b"").decode("latin-1"))
     if content_type in _GRPC_WEB and refused.status in {None, 404}:
         await send_grpc_web(send, failure, content_type.encode())
@@ -126,7 +139,7 @@ async def _send(scope: "HTTPScope", send: "ASGISendCallable", refused: _Refused)
         await send_connect(send, failure, status=refused.status, headers=refused.headers)
 
 
-def _check_target(scope: "HTTPScope", paths: frozenset[bytes]) -> None:
+def _check_target(scope: "HTTPScope", paths: Collection[bytes]) -> None:
     """Compare the path as it was sent: what decodes to a procedure's is none."""
     # A 2xx to CONNECT, as gRPC-Web's errors have, would turn the connection into a tunnel.
     if scope["raw_path"] not in paths and scope["method"] != "CONNECT":
@@ -141,6 +154,8 @@ def _read_headers(headers: "Iterable[tuple[bytes, bytes]]") -> dict[str, str]:
     read: dict[str, str] = {}
     for raw_name, raw_value in headers:
         name = raw_name.decode("latin-1")
+        if name == _CREDENTIAL:  # it was read, and is for nobody else
+            continue
         try:
             value = raw_value.decode()
         except UnicodeDecodeError:

@@ -3,6 +3,7 @@
 At each handshake the files' stamps are looked at; where they changed, the files are read anew.
 """
 
+import errno
 import logging
 import ssl
 import threading
@@ -12,6 +13,7 @@ from pathlib import Path
 import grpc
 
 from ..errors import StartError
+from ..setting_types import is_exposed
 from ..settings import TlsSettings
 
 __all__ = ["Tls"]
@@ -42,6 +44,7 @@ class Tls:
         self._certificate = settings.certificate
         self._key = settings.key
         self._client_ca = settings.client_ca
+        self._client_ca_on = settings.client_ca_on
         self._lock = threading.Lock()
         self._stamp = self._look()
         try:
@@ -65,7 +68,7 @@ class Tls:
         return grpc.dynamic_ssl_server_credentials(
             self._material.configuration,
             self._changed_for_grpc,  # type: ignore[arg-type] # None is for no change: grpc's own documentation
-            self._client_ca is not None,
+            self._client_ca is not None and "grpc" in self._client_ca_on,
         )
 
     def _changed_for_grpc(self) -> grpc.ServerCertificateConfiguration | None:
@@ -108,12 +111,15 @@ class Tls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(["http/1.1"])
+        if is_exposed(self._key):
+            raise OSError(errno.EPERM, f"every user may open {self._key}; say: chmod o= {self._key}")
         # Without a password at hand, OpenSSL would ask for one on the terminal.
         context.load_cert_chain(self._certificate, self._key, password="")
         authorities = None
         if self._client_ca is not None:
             context.load_verify_locations(self._client_ca)
-            context.verify_mode = ssl.CERT_REQUIRED
+            if "http" in self._client_ca_on:
+                context.verify_mode = ssl.CERT_REQUIRED
             authorities = self._client_ca.read_bytes()
         pair = (self._key.read_bytes(), self._certificate.read_bytes())
         return _Material(context, grpc.ssl_server_certificate_configuration([pair], authorities))

@@ -34,7 +34,7 @@ _NICER_THAN_SERVER = 19
 
 def main() -> None:
     # A terminal and a service manager signal the server too, and it knows when a worker is to end.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     configure()
     os.nice(_NICER_THAN_SERVER)

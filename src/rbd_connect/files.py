@@ -1,20 +1,13 @@
-"""The files that a connection was made by, and whether they are others by now: a key was rotated, monitors moved."""
+"""Files that something was made by, and whether they are others by now: a key was rotated, a token revoked."""
 
 import time
 from pathlib import Path
 
-import rados
-
-__all__ = ["Files", "keyrings_of"]
+__all__ = ["Files"]
 
 _FRESH_SECONDS = 1.0
 
 _Identity = tuple[int, int, int]
-
-
-def keyrings_of(connection: rados.Rados) -> list[Path]:
-    """Say where librados looks for the keyring of a connection (``rados_conf_get``)."""
-    return [Path(path.strip()) for path in (connection.conf_get("keyring") or "").split(",") if path.strip()]
 
 
 class Files:

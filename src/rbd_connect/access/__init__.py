@@ -1,0 +1,1 @@
+"""Who calls, what is granted to whom, and how much of it at once."""

@@ -1,0 +1,69 @@
+"""Who calls: what stands in the header Authorization (RFC 6750), to an identity."""
+
+import logging
+import re
+from collections.abc import Sequence
+
+from ..setting_types import is_loopback
+from ..settings import Settings
+from . import tokens
+from .identity import ANYBODY, Identity, NotBelievedError, UnauthenticatedError
+from .issuers import Issuers
+from .tokens import Tokens
+
+__all__ = ["Authentication", "Door"]
+
+_log = logging.getLogger(__name__)
+
+_FORM = re.compile(r"(?i:bearer) +(?P<token>[A-Za-z0-9._~+/-]+=*) *")
+_MOST_CHARACTERS = 16 * 1024
+
+
+class Door:
+    """By which a call came: from which host, and whether nobody between could read it."""
+
+    __slots__ = ("host", "is_private")
+
+    def __init__(self, host: str, *, with_tls: bool) -> None:
+        self.host = host
+        self.is_private = with_tls or is_loopback(host)
+
+
+class Authentication:
+    """The credentials that are valid at the moment."""
+
+    def __init__(self, settings: Settings, before: "Authentication | None" = None) -> None:
+        """Raises StartError for a file of tokens or of keys that cannot be read."""
+        self._is_required = settings.with_authentication
+        self._anywhere = settings.insecure
+        path = settings.auth.tokens
+        self._tokens = Tokens([] if path is None else tokens.read(path))
+        self._issuers: Issuers = Issuers(settings.issuers, None if before is None else before._issuers)  # noqa: SLF001 - the same
+
+    async def identity(self, authorizations: Sequence[str], door: Door) -> Identity:
+        """Say who calls, by all of the headers Authorization that came.
+
+        Raises UnauthenticatedError; why it was not believed, the log says.
+        """
+        if not self._is_required:
+            return ANYBODY
+        try:
+            return await self._believed(authorizations, door)
+        except NotBelievedError as reason:
+            if authorizations:
+                _log.info("a credential from %s is not believed: %s", door.host, reason)
+            raise UnauthenticatedError from None
+
+    async def _believed(self, authorizations: Sequence[str], door: Door) -> Identity:
+        if not (door.is_private or self._anywhere):
+            raise NotBelievedError("a credential that came over the network without TLS is not taken")
+        if len(authorizations) != 1:
+            raise NotBelievedError(f"there are {len(authorizations)} headers Authorization")
+        (authorization,) = authorizations
+        form = _FORM.fullmatch(authorization) if len(authorization) <= _MOST_CHARACTERS else None
+        if form is None:
+            raise NotBelievedError("the header Authorization is not: Bearer TOKEN")
+        token = form["token"]
+        if token.startswith(tokens.PREFIX):
+            return self._tokens.identity(token)
+        return await self._issuers.identity(token)

@@ -1,0 +1,87 @@
+"""Which grant allows something, for people: by its line in the settings."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import InvalidRequestError, StartError
+from ..settings import Settings
+from ..spec import ImageSpec, parse_image
+from .grants import Grants
+from .identity import Identity
+from .settings import Action
+
+__all__ = ["Explanation", "explain"]
+
+_HEADER = re.compile(r"\s*\[\[\s*grants\s*\]\]\s*(#.*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Whether something is granted, and why; in one line."""
+
+    is_granted: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """Who, what, where, and with which claims, ``NAME=VALUE``. ``place`` is ``SCOPE/POOL[/NAMESPACE]/IMAGE``."""
+
+    subject: str
+    action: Action
+    place: str
+    claims: Sequence[str]
+
+
+def explain(settings: Settings, config: Path, question: Question) -> Explanation:
+    """Say which grant of a file allows something. Raises StartError for a place or a claim that cannot be read."""
+    if not settings.with_authentication:
+        text = "granted: no authentication is configured, so everybody may do everything"
+        return Explanation(is_granted=True, text=text)
+    spec = _spec(question.place)
+    issuer, colon, _ = question.subject.partition(":")
+    claims = _claims(question.claims)
+    identity = Identity(subject=question.subject, credential="none", issuer=issuer if colon else None, claims=claims)
+    granted = Grants(settings.grants).of(identity)
+    grant = granted.find(question.action, spec)
+    if grant is not None:
+        text = f"granted by {_place_of(config, grant.number, len(settings.grants))}"
+        return Explanation(is_granted=True, text=text)
+    told = granted.refusal(question.action, spec)
+    text = (
+        f"denied: no grant in {config} gives {question.subject} the action {question.action} on {question.place}; "
+        f"the answer is {told.code.value}, {told.reason}"
+    )
+    return Explanation(is_granted=False, text=text)
+
+
+def _spec(place: str) -> ImageSpec:
+    scope, slash, rest = place.partition("/")
+    pool_name, slash, image = rest.rpartition("/") if slash else ("", "", "")
+    try:
+        if not slash:
+            raise StartError(f"{place!r} is no place: write SCOPE/POOL/IMAGE or SCOPE/POOL/NAMESPACE/IMAGE.")
+        return parse_image(scope=scope, pool_name=pool_name, image_name=image)
+    except InvalidRequestError as error:
+        raise StartError(f"{place!r} is no place: {error.message}") from error
+
+
+def _claims(words: Iterable[str]) -> dict[str, list[str]]:
+    claims: dict[str, list[str]] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not name or not equals:
+            raise StartError(f"{word!r} is no claim: write NAME=VALUE, like groups=platform.")
+        claims.setdefault(name, []).append(value)
+    return claims
+
+
+def _place_of(config: Path, number: int, grants: int) -> str:
+    """Name a grant by its line, where each has a header of its own; else by its number."""
+    lines = config.read_text(encoding="utf-8").splitlines()
+    headers = [place for place, line in enumerate(lines, 1) if _HEADER.fullmatch(line)]
+    if len(headers) == grants:
+        return f"{config}, line {headers[number]}: [[grants]] number {number + 1}"
+    return f"{config}: [[grants]] number {number + 1}"

@@ -1,0 +1,65 @@
+"""How much one subject may have at once: calls in flight, and calls begun in a second. For one event loop."""
+
+import time
+from dataclasses import dataclass
+
+from connectrpc.code import Code
+
+from ..errors import TryLaterError
+from .settings import SubjectSettings
+
+__all__ = ["Places"]
+
+_IN_FLIGHT_SECONDS = 1.0  # how long who has all his places should wait
+
+
+@dataclass(slots=True)
+class _Of:
+    """A subject's calls in flight, and how many it could begin (a token bucket) when that was last reckoned."""
+
+    in_flight: int
+    left: float
+    at: float
+
+
+class Places:
+    """The places of all subjects. Of one that has been still for a second, nothing is kept."""
+
+    def __init__(self, settings: SubjectSettings) -> None:
+        self.settings = settings
+        self._of: dict[str, _Of] = {}
+
+    def take(self, subject: str) -> None:
+        """Take a place. Raises TryLaterError (resource_exhausted) where the subject has all of its own."""
+        rate = self.settings.rate
+        now = time.monotonic()
+        of = self._of.get(subject)
+        if of is None:
+            self._forget(now)
+            of = self._of[subject] = _Of(0, rate, now)
+        of.left = min(float(rate), of.left + (now - of.at) * rate)
+        of.at = now
+        if of.in_flight >= self.settings.in_flight:
+            raise TryLaterError(
+                Code.RESOURCE_EXHAUSTED,
+                "SUBJECT_BUSY",
+                f"You have {of.in_flight} calls in flight, which is all that you may.",
+                seconds=_IN_FLIGHT_SECONDS,
+            )
+        if rate and of.left < 1:
+            raise TryLaterError(
+                Code.RESOURCE_EXHAUSTED,
+                "SUBJECT_RATE",
+                f"You may begin {rate} calls a second.",
+                seconds=(1 - of.left) / rate,
+            )
+        of.left -= 1
+        of.in_flight += 1
+
+    def give_back(self, subject: str) -> None:
+        self._of[subject].in_flight -= 1
+
+    def _forget(self, now: float) -> None:
+        """Forget those of whom nothing need be known: their places are all free, and their second is over."""
+        for subject in [one for one, of in self._of.items() if not of.in_flight and now - of.at > 1]:
+            del self._of[subject]

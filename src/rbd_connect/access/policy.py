@@ -1,0 +1,50 @@
+"""Who may do what at the moment: credentials, grants and limits, which are replaced all together or not at all."""
+
+import logging
+from collections.abc import Sequence
+
+from ..settings import Settings
+from .authentication import Authentication, Door
+from .grants import EVERYTHING, Granted, Grants
+from .identity import ANYBODY, Identity
+from .places import Places
+
+__all__ = ["Policy"]
+
+_log = logging.getLogger(__name__)
+
+
+class Policy:
+    """What the settings say of access."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises StartError."""
+        self._in_force = (Authentication(settings), Grants(settings.grants))
+        self._places = Places(settings.subjects)
+        if settings.with_authentication and not settings.grants:
+            _log.warning("nothing is granted to anybody: there are no [[grants]] in the settings")
+
+    def replace(self, settings: Settings) -> None:
+        """Put other settings in force. Raises StartError; then those before stay so."""
+        authentication, _ = self._in_force
+        self._in_force = (Authentication(settings, authentication), Grants(settings.grants))
+        self._places.settings = settings.subjects
+
+    async def identity(self, authorizations: Sequence[str], door: Door) -> Identity:
+        """Say who calls; see ``Authentication.identity``. Raises UnauthenticatedError."""
+        authentication, _ = self._in_force
+        return await authentication.identity(authorizations, door)
+
+    def granted(self, identity: Identity) -> Granted:
+        """Say what is granted to a caller."""
+        _, grants = self._in_force
+        return EVERYTHING if identity is ANYBODY else grants.of(identity)
+
+    def take_place(self, identity: Identity) -> None:
+        """Count a call. Raises TryLaterError where the caller has too many."""
+        if identity is not ANYBODY:
+            self._places.take(identity.subject)
+
+    def give_back_place(self, identity: Identity) -> None:
+        if identity is not ANYBODY:
+            self._places.give_back(identity.subject)

@@ -1,0 +1,137 @@
+"""Bearer tokens of our own: made here, shown once, and kept as hashes in a file, a line of JSON each.
+
+A token is 256 bits from the system's random numbers, so its hash needs neither salt nor slowness: nobody can try them.
+"""
+
+import hmac
+import os
+import secrets
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Annotated
+
+from pydantic import AwareDatetime, StringConstraints, ValidationError
+
+from ..errors import StartError
+from ..setting_types import Section
+from .identity import Identity, NotBelievedError
+
+__all__ = ["PREFIX", "Entry", "Tokens", "add", "new_token", "read", "revoke"]
+
+# By which scanners of secrets can tell it.
+PREFIX = "rbdc_"
+
+_ID_CHARACTERS = 12
+
+# Without ":", which stands in the subjects of JWTs: no token's subject can be taken for one of theirs.
+Subject = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,127}$")]
+
+
+class Entry(Section):
+    """What is kept of a token: its SHA-256 in hexadecimal, whom it names, and until when, if not for ever."""
+
+    subject: Subject
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    created: AwareDatetime
+    expires: AwareDatetime | None = None
+
+    @property
+    def id(self) -> str:
+        """By which a token is named where the token itself must not be: the beginning of its hash."""
+        return self.sha256[:_ID_CHARACTERS]
+
+
+def new_token(subject: str, lifetime: timedelta | None) -> tuple[str, Entry]:
+    """Make a token. Give it, and what is to be kept of it. Raises StartError for what can be no subject."""
+    token = PREFIX + secrets.token_urlsafe(32)
+    created = datetime.now(UTC).replace(microsecond=0)
+    try:
+        entry = Entry(
+            subject=subject,
+            sha256=_hash(token),
+            created=created,
+            expires=None if lifetime is None else created + lifetime,
+        )
+    except ValidationError as error:
+        raise StartError(
+            f"{subject!r} can be no subject: write up to 128 letters, digits and . _ @ -, like backup-job"
+        ) from error
+    return token, entry
+
+
+def read(path: Path) -> list[Entry]:
+    """Read the entries of a file. Raises StartError, in one line that shows nothing of the file's content."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StartError(f"{path}: cannot be read as text") from error
+    entries = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            entries.append(Entry.model_validate_json(line))
+        except ValidationError:
+            raise StartError(
+                f"{path}, line {number}: is no token's entry; `rbd-connect token new` writes them"
+            ) from None
+    return entries
+
+
+def add(path: Path, entry: Entry) -> None:
+    """Add an entry to a file, which is made where it is not there. Raises StartError."""
+    _write(path, [*(read(path) if path.exists() else ()), entry])
+
+
+def revoke(path: Path, token_id: str) -> Entry:
+    """Remove the entry of a token from a file, and give it. Raises StartError where there is none, or not one alone."""
+    entries = read(path)
+    found = [entry for entry in entries if entry.id == token_id]
+    if len(found) != 1:
+        raise StartError(f"{path}: there is no token {token_id!r}; `rbd-connect token list` names them")
+    _write(path, [entry for entry in entries if entry is not found[0]])
+    return found[0]
+
+
+def _write(path: Path, entries: Sequence[Entry]) -> None:
+    """Replace a file as a whole, so that a server that reads it meanwhile sees the old one or the new one."""
+    text = "".join(entry.model_dump_json(exclude_none=True) + "\n" for entry in entries)
+    try:
+        mode = path.stat().st_mode & 0o770 if path.exists() else 0o600
+        with NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+            if path.exists():
+                os.chown(file.name, path.stat().st_uid, path.stat().st_gid)
+            Path(file.name).chmod(mode)
+            Path(file.name).replace(path)
+    except OSError as error:
+        raise StartError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+class Tokens:
+    """The tokens that are valid."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self._entries = {entry.sha256: entry for entry in entries}
+
+    def identity(self, token: str) -> Identity:
+        """Say whose a token is. Raises NotBelievedError.
+
+        What is compared is a hash, so that the time it takes says nothing of any token.
+        """
+        hashed = _hash(token)
+        entry = self._entries.get(hashed)
+        if entry is None or not hmac.compare_digest(entry.sha256, hashed):
+            raise NotBelievedError("there is no such token")
+        if entry.expires is not None and entry.expires <= datetime.now(UTC):
+            raise NotBelievedError(f"the token {entry.id} of {entry.subject} has expired")
+        return Identity(subject=entry.subject, credential=f"token {entry.id}")
+
+
+def _hash(token: str) -> str:
+    return sha256(token.encode()).hexdigest()

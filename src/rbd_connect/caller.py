@@ -1,0 +1,55 @@
+"""The caller of the call under way, as its transport has it: set by the transport, read on the common way."""
+
+import re
+from collections.abc import Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from uuid import uuid4
+
+from .access.authentication import Door
+from .access.identity import Identity
+
+__all__ = ["REQUEST_ID_HEADER", "Caller", "calling", "current_caller", "request_id_of"]
+
+REQUEST_ID_HEADER = "x-request-id"
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who calls, from where, by what. ``identity`` is None until it is known; ``peer`` is host:port."""
+
+    request_id: str
+    transport: str
+    peer: str
+    door: Door
+    authorizations: Sequence[str]
+    identity: Identity | None = None
+
+    def identified(self, identity: Identity) -> "Caller":
+        """Give the caller with what was proved; what it was proved by is kept no longer."""
+        return replace(self, identity=identity, authorizations=())
+
+
+_caller: ContextVar[Caller | None] = ContextVar("caller", default=None)
+
+
+def calling(caller: Caller) -> None:
+    """Say who calls, for the task that the call begins on."""
+    _caller.set(caller)
+
+
+def current_caller() -> Caller | None:
+    """Give the caller of the call under way; None where no transport said who it is."""
+    return _caller.get()
+
+
+def request_id_of(given: Sequence[str]) -> str:
+    """Give the caller's own request id, where there is one that is well formed: up to 64 letters, digits, ``. _ -``.
+
+    Else one is made.
+    """
+    if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]):
+        return given[0]
+    return uuid4().hex

@@ -1,0 +1,109 @@
+"""What a setting can be: an address, a file that can be read, a file that others cannot, a list in one word."""
+
+import os
+import stat
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, NamedTuple
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+__all__ = [
+    "Address",
+    "ListenAddress",
+    "Name",
+    "Names",
+    "Origin",
+    "ReadableFile",
+    "SecretFile",
+    "Section",
+    "is_exposed",
+    "is_loopback",
+    "one_or_more",
+    "readable_file",
+    "words",
+]
+
+
+class Section(BaseModel):
+    """Settings that belong together."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Address(NamedTuple):
+    """Where to listen. Port 0 lets the system choose one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _address(value: object) -> Address:
+    if isinstance(value, Address):
+        return value
+    try:
+        parts = urlsplit(f"//{value}")
+        if parts.hostname and parts.port is not None and parts.netloc == value and "@" not in value:
+            return Address(parts.hostname, parts.port)
+    except ValueError:
+        pass
+    raise ValueError(f"{value!r} is no address; write HOST:PORT, like 127.0.0.1:8080 or [::1]:8080")
+
+
+def readable_file(path: Path) -> Path:
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}; name one that exists")
+    if not os.access(path, os.R_OK):
+        raise ValueError(f"{path} cannot be read by this user; change its mode or its owner")
+    return path
+
+
+def is_exposed(path: Path) -> bool:
+    """Say whether every user of this machine may open a file."""
+    return bool(path.stat().st_mode & stat.S_IRWXO)
+
+
+def _secret_file(path: Path) -> Path:
+    if is_exposed(path):
+        raise ValueError(f"{path} holds secrets, and every user may open it; say: chmod o= {path}")
+    return path
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether only this machine can reach a host, or be it."""
+    if host == "localhost":
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return address.is_loopback or (mapped is not None and mapped.is_loopback)
+
+
+def words(value: object) -> object:
+    """Read the one form that a flag or a variable can give a list."""
+    return [word for word in value.replace(",", " ").split(" ") if word] if isinstance(value, str) else value
+
+
+def _origin(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.netloc or value != f"{parts.scheme}://{parts.netloc}":
+        raise ValueError(f"{value!r} is no origin; write SCHEME://HOST[:PORT], like https://console.example.com")
+    return value
+
+
+def one_or_more(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+ReadableFile = Annotated[Path, AfterValidator(readable_file)]
+SecretFile = Annotated[ReadableFile, AfterValidator(_secret_file)]
+Name = Annotated[str, StringConstraints(min_length=1)]
+Names = Annotated[tuple[Name, ...], BeforeValidator(one_or_more), Field(min_length=1)]
+ListenAddress = Annotated[Address, BeforeValidator(_address)]
+Origin = Annotated[str, AfterValidator(_origin)]

@@ -97,7 +97,6 @@ class TestTheLog:
         with run_server(tmp_path, write_scope("test", cluster)) as server:
             body = request("rbd", "nowhere", "a\nb")
             request_id = create(server, body).metadata["request_id"]
-            line, audited = [line for line in server.log.read_text().splitlines() if request_id in line]
-        assert json.loads(audited)["snapshot"] == "a\nb"
+            (line,) = [line for line in server.log.read_text().splitlines() if request_id in line]
         assert "CreateImageSnapshot invalid_argument" in line
         assert json.loads(line[line.index("{") :])["snapshot_name"] == "a\nb"

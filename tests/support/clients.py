@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from connectrpc.codec import Codec
 from connectrpc.compat import google_protobuf_binary_codec, google_protobuf_json_codec
 from connectrpc.errors import ConnectError
 from connectrpc.protocol import ProtocolType
+from connectrpc.request import Headers
 from google.protobuf import json_format, symbol_database
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2
@@ -140,12 +141,15 @@ def buf_curl_grpc(server: Server, body: Mapping[str, str]) -> Outcome:
     return _buf_outcome(subprocess.run([BUF, "curl", *words], capture_output=True, text=True, check=False))
 
 
-def grpcio(server: Server, body: Mapping[str, Any], rpc: str = CREATE_SNAPSHOT) -> Outcome:
+def grpcio(
+    server: Server, body: Mapping[str, Any], rpc: str = CREATE_SNAPSHOT, headers: Sequence[tuple[str, str]] = ()
+) -> Outcome:
     """By the stub that grpcio's own compiler makes."""
     with grpc.insecure_channel(server.grpc_address) as channel:
         method = getattr(grpc_stubs().StorageServiceStub(channel), rpc)
         try:
-            return Outcome(reply=json_format.MessageToDict(method(_message(rpc, body))))
+            metadata = [(name.lower(), value) for name, value in headers]
+            return Outcome(reply=json_format.MessageToDict(method(_message(rpc, body), metadata=metadata)))
         except grpc.RpcError as error:
             return grpc_outcome(error)
 
@@ -183,11 +187,12 @@ def generated(
     server: Server,
     body: Mapping[str, Any],
     rpc: str = CREATE_SNAPSHOT,
+    headers: Sequence[tuple[str, str]] = (),
 ) -> Outcome:
     with StorageServiceClientSync(server.url, protocol=protocol, codec=codec) as client:
         method = _PROCEDURES[rpc].of(client)
         try:
-            reply = method(_message(rpc, body))  # type: ignore[call-arg] # its own arguments
+            reply = method(_message(rpc, body), headers=Headers(headers))  # type: ignore[call-arg] # its own arguments
             return Outcome(reply=json_format.MessageToDict(reply))  # type: ignore[arg-type] # and it does not wait
         except ConnectError as error:
             details = {detail.type_name: _read(detail.type_name, detail.message_bytes) for detail in error.details}

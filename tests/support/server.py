@@ -24,12 +24,14 @@ _FREE_PORTS = ("--listen-http", "127.0.0.1:0", "--listen-grpc", "127.0.0.1:0")
 
 @dataclass(frozen=True)
 class Server:
-    """A server that is ready. ``log`` is the file with what it prints on standard error."""
+    """A server that is ready. ``log`` is the file with what it prints on standard error, ``config`` its settings."""
 
     address: str
     grpc_address: str
     process: "subprocess.Popen[str]"
     log: Path
+    config: Path
+    audit: Path
 
     @property
     def url(self) -> str:
@@ -67,6 +69,7 @@ def run_server(
                 "serve",
                 "--config",
                 str(config),
+                f"--audit-file={folder / 'audit.log'}",
                 *_FREE_PORTS,
                 *flags,
             ],
@@ -80,7 +83,7 @@ def run_server(
         ready = process.stdout.readline()
         match = re.fullmatch(r"serving .* on (https?)://(\S+), and gRPC on (\S+)\n", ready)
         assert match, f"{ready!r}\n{log.read_text()}"
-        yield Server(match[2], match[3], process, log)
+        yield Server(match[2], match[3], process, log, config, folder / "audit.log")
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == ends_with, log.read_text()
     finally:

@@ -25,7 +25,7 @@ _FRESH_SECONDS = 300.0
 # Where the issuer is gone, they stay in use for so long: it may be restarted, but a key that it revoked must go.
 _MOST_SECONDS = 24 * 3600.0
 # Anybody can name a key that is not known, so that is no reason to ask more often than so.
-_PAUSE_SECONDS = 10.0
+_PAUSE_SECONDS = 5.0
 _PATIENCE_SECONDS = 5.0
 _MOST_BYTES = 1 << 20
 _MOST_KEYS = 100

@@ -44,7 +44,10 @@ class Audit:
             _log.error("audit.file: cannot be written: %s; %s", error, line)
 
     def close(self) -> None:
-        self._handler.close()
+        try:
+            self._handler.close()
+        except OSError as error:
+            _log.error("audit.file: cannot be written: %s", error)
 
 
 class _File(WatchedFileHandler):

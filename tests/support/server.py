@@ -50,12 +50,14 @@ def run_server(
     environment: Mapping[str, str] | None = None,
     ends_with: int = 0,
     prefix: Sequence[str] = (),
+    with_audit_file: bool = True,
 ) -> Iterator[Server]:
     """Start a server with a settings file, wait until it says that it serves; stop it, and see it end as it should.
 
     ``prefix`` are words before its command, which run it somewhere else.
     """
     config = folder / "rbd-connect.toml"
+    audit = folder / "audit.log"
     config.write_text(settings, encoding="utf-8")
     log = folder / "server.log"
     with log.open("w") as sink:
@@ -69,7 +71,7 @@ def run_server(
                 "serve",
                 "--config",
                 str(config),
-                f"--audit-file={folder / 'audit.log'}",
+                *((f"--audit-file={audit}",) if with_audit_file else ()),
                 *_FREE_PORTS,
                 *flags,
             ],
@@ -83,7 +85,7 @@ def run_server(
         ready = process.stdout.readline()
         match = re.fullmatch(r"serving .* on (https?)://(\S+), and gRPC on (\S+)\n", ready)
         assert match, f"{ready!r}\n{log.read_text()}"
-        yield Server(match[2], match[3], process, log, config, folder / "audit.log")
+        yield Server(match[2], match[3], process, log, config, audit)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == ends_with, log.read_text()
     finally:

@@ -14,7 +14,7 @@ DEBIAN_DRILL := iproute2
 GENERATED := src/otterscale
 JAVASCRIPT := tests/javascript
 
-.PHONY: help dev test bench bench-transports drill lint check-generated generate lock debian debian-test debian-bench debian-drill clean
+.PHONY: help dev test bench bench-strangers bench-transports drill lint check-generated generate lock debian debian-test debian-bench debian-drill clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -31,6 +31,9 @@ bench: .venv/installed ## Measure the server beside the bare bindings; never fai
 drill: .venv/installed debian-drill ## Break things while calls go on, and see what becomes of each call (ARGS="--only OSD --short")
 	@user=; [ "$$(id -u)" = 0 ] || user=--map-root-user; \
 	PYTHONPATH=tests unshare $$user --net sh -c 'ip link set lo up && exec "$$@"' sh $(BIN)/python -m drill $(ARGS)
+
+bench-strangers: .venv/installed ## Measure what wrong tokens cost those who have a right one (ARGS="--calls 1000000")
+	@PYTHONPATH=tests $(BIN)/python -m bench.strangers $(ARGS)
 
 bench-transports: .venv/installed debian-bench ## Measure calls a second over each transport (ARGS="--rounds 9")
 	@PYTHONPATH=tests $(BIN)/python -m bench.transports $(ARGS)

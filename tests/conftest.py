@@ -9,6 +9,7 @@ from hypothesis import settings
 
 from rbd_connect.devcluster import DevCluster
 from support.cluster import booted
+from support.secrets import check_files
 from support.server import Server, run_server
 from support.tools import Tools, write_scope
 
@@ -19,6 +20,15 @@ settings.load_profile("usual")
 
 MIB = 1 << 20
 NewImage = Callable[..., str]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _secrets_stay_secret(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Search, when all is over, whatever was written for the tokens and keys of the run."""
+    yield
+    folder = tmp_path_factory.getbasetemp()
+    if any(folder.rglob("server.log")):
+        check_files(folder)
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,8 @@ import jwt
 import pytest
 
 from rbd_connect.devcluster import DevCluster
-from support.access import SECRETS
 from support.issuer import AUDIENCE, ISSUER, Issuer, issuing
+from support.secrets import SECRETS
 from support.server import Server, run_server, start_and_fail
 from support.tools import wait_until, write_scope
 from support.wire import TRANSPORTS, Answer, send, valid

@@ -41,6 +41,11 @@ def asked(server: Server, token: str) -> str:
     return CALLS["connect"](server, body, "DeleteImageSnapshot", bearer(token)).reason
 
 
+def know_of_room(server: Server, image: str, token: str) -> None:
+    """Let the server know, for two seconds, that the pool has room, for which it would ask the monitor."""
+    assert CALLS["connect"](server, request("rbd", image, "s"), "CreateImageSnapshot", bearer(token)).reply
+
+
 @pytest.fixture
 def callers(server: Server, tokens: Tokens) -> tuple[str, str]:
     """Two tokens that are valid by now."""
@@ -51,18 +56,21 @@ def callers(server: Server, tokens: Tokens) -> tuple[str, str]:
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_who_has_all_his_places_is_told_so_and_nobody_else(
-    server: Server, cluster: DevCluster, callers: tuple[str, str], new_image: NewImage, call: Call
+    server: Server, cluster: DevCluster, tools: Tools, callers: tuple[str, str], new_image: NewImage, call: Call
 ) -> None:
     greedy, modest = callers
     images = [new_image() for _ in range(_PLACES + 1)]
     with ThreadPoolExecutor(2 * _PLACES) as pool:
-        with frozen(cluster.mon):
+        know_of_room(server, new_image(), modest)
+        with tools.ioctx() as ioctx, frozen(cluster.mon):
             running = [
                 pool.submit(call, server, request("rbd", image, "s"), "CreateImageSnapshot", bearer(greedy))
                 for image in images[:_PLACES]
             ]
 
-            wait_until(lambda: asked(server, greedy) == "SUBJECT_BUSY")
+            for image in images[:_PLACES]:
+                wait_until(partial(is_open, ioctx, image))
+            assert asked(server, greedy) == "SUBJECT_BUSY"
             assert asked(server, modest) == "IMAGE_NOT_FOUND"
         assert all(future.result().code is None for future in running)
     assert call(server, request("rbd", images[-1], "s"), "CreateImageSnapshot", bearer(greedy)).code is None
@@ -74,6 +82,7 @@ def test_who_goes_away_has_his_places_until_ceph_has_done_with_them(
 ) -> None:
     greedy, modest = callers
     images = [new_image() for _ in range(_PLACES)]
+    know_of_room(server, new_image(), modest)
     with tools.ioctx() as ioctx, frozen(cluster.mon):
         for image in images:
             create = valid(transport, "test", image, "s")

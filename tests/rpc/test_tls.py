@@ -219,6 +219,19 @@ class TestMutual:
             call(mutual, files, stranger)
         assert call(mutual, files, files.client("known")) == reason
 
+    @pytest.mark.parametrize(
+        ("listener", "call", "free"), [("grpc", by_grpc, by_http), ("http", by_http, by_grpc)], ids=["grpc", "http"]
+    )
+    def test_one_listener_can_ask_for_it_alone(
+        self, cluster: DevCluster, files: Files, listener: str, call: Call, free: Call
+    ) -> None:
+        flags = (*FREE, *files.flags, f"--tls-client-ca={files.ca}", f"--tls-client-ca-on={listener}")
+        with run_server(files.folder, write_scope("test", cluster), *flags) as server:
+            assert free(server, files)
+            with pytest.raises(OSError):  # noqa: PT011 - as above
+                call(server, files)
+            assert call(server, files, files.client("known"))
+
     def test_new_authorities_are_used_without_a_restart(self, mutual: Server, files: Files) -> None:
         authority = trustme.CA()
         newcomer = Files(files.folder, authority).client("newcomer")

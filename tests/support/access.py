@@ -1,4 +1,4 @@
-"""Credentials and grants for tests; and the secrets that nothing may show."""
+"""Credentials and grants for tests."""
 
 import subprocess
 from collections.abc import Iterable
@@ -6,12 +6,10 @@ from pathlib import Path
 
 from rbd_connect.access import tokens
 
+from .secrets import SECRETS
 from .server import COMMAND
 
-__all__ = ["SECRETS", "Tokens", "bearer", "grant", "wrong_token"]
-
-# Whatever was made as a secret in this run: it may stand nowhere afterwards.
-SECRETS: set[str] = set()
+__all__ = ["Tokens", "bearer", "grant", "wrong_token"]
 
 
 class Tokens:

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
-from .access import SECRETS
+from .secrets import SECRETS
 
 __all__ = ["AUDIENCE", "ISSUER", "Issuer", "issuing"]
 

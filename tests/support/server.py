@@ -14,6 +14,7 @@ from urllib.request import urlopen
 
 from rbd_connect.devcluster import DevCluster
 
+from .secrets import check_processes
 from .tools import frozen, wait_until
 
 COMMAND = str(Path(sys.prefix) / "bin" / "rbd-connect")
@@ -86,6 +87,8 @@ def run_server(
         match = re.fullmatch(r"serving .* on (https?)://(\S+), and gRPC on (\S+)\n", ready)
         assert match, f"{ready!r}\n{log.read_text()}"
         yield Server(match[2], match[3], process, log, config, audit)
+        if process.poll() is None:
+            check_processes(process.pid, *_children(process.pid))
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == ends_with, log.read_text()
     finally:
@@ -95,7 +98,11 @@ def run_server(
 
 def workers_of(server: Server) -> list[int]:
     """The process ids of a server's workers."""
-    children = Path("/proc", str(server.process.pid), "task", str(server.process.pid), "children").read_text()
+    return _children(server.process.pid)
+
+
+def _children(process: int) -> list[int]:
+    children = Path("/proc", str(process), "task", str(process), "children").read_text()
     return [int(child) for child in children.split()]
 
 

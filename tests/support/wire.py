@@ -19,6 +19,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from otterscale.storage.v1.storage_pb2 import CreateImageSnapshotRequest
 
+from .secrets import check_answer
 from .server import PROCEDURE, Server
 
 __all__ = [
@@ -117,8 +118,12 @@ def valid(transport: str, scope: str = "nowhere", image: str = "image", snapshot
 
 def send(server: Server, request: Request) -> Answer:
     """Send a request, and read what comes back."""
-    if request.transport == "grpc":
-        return _send_http2(server.grpc_address, request)
+    answer = _send_http2(server.grpc_address, request) if request.transport == "grpc" else _send_http1(server, request)
+    check_answer(answer.body + str(answer).encode())
+    return answer
+
+
+def _send_http1(server: Server, request: Request) -> Answer:
     with connected(server.address) as connection:
         connection.sendall(http1_bytes(request))
         return read_http1(connection)

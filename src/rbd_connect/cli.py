@@ -58,15 +58,16 @@ def serve(context: click.Context, /, config: Path | None, **_options: object) ->
     type=click.Path(path_type=Path, file_okay=False),
     help="Where the cluster lives; a new temporary folder otherwise.",
 )
+@config_option
 @click.option("--keep", is_flag=True, help="Leave the folder at the end, to come back to it with --folder.")
 @setting_options
 @click.pass_context
-def dev(context: click.Context, /, folder: Path | None, *, keep: bool, **_options: object) -> None:
+def dev(context: click.Context, /, folder: Path | None, *, config: Path | None, keep: bool, **_options: object) -> None:
     """Boot a throwaway Ceph cluster of real daemons, and serve it as the scope dev until Ctrl-C."""
     with one_line_errors():
         from .dev import run  # noqa: PLC0415 - needs rados and rbd, whose absence is told in one line
 
-        run(folder, keep=keep, given=all_given(context, None), say=click.echo)
+        run(folder, keep=keep, given=all_given(context, config), say=click.echo)
 
 
 def _without_traceback_of_bad_headers(record: logging.LogRecord) -> bool:

@@ -11,8 +11,8 @@ from .access import tokens
 from .access.explain import Question, explain
 from .access.settings import ACTIONS
 from .cli_errors import one_line_errors
-from .configuration import read_file
-from .options import CONFIG_VARIABLE, VARIABLES, config_option, load_given
+from .configuration import load, read_file
+from .options import CONFIG_VARIABLE, VARIABLES, all_given, config_option
 
 __all__ = ["access", "token"]
 
@@ -116,7 +116,7 @@ def explain_access(context: click.Context, /, config: Path | None, **question: A
     with one_line_errors():
         if config is None:
             raise click.UsageError(f"name the settings by --config, or in {CONFIG_VARIABLE}")
-        explanation = explain(load_given(context, config), config, Question(**question))
+        explanation = explain(load(all_given(context, config), ceph_folder=None), config, Question(**question))
         click.echo(explanation.text)
         if not explanation.is_granted:
             sys.exit(1)

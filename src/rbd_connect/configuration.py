@@ -39,15 +39,17 @@ class Setting:
     origin: str
 
 
-def load(given: Sequence[Setting], *, ceph_folder: Path = CEPH_FOLDER) -> Settings:
+def load(given: Sequence[Setting], *, ceph_folder: Path | None = CEPH_FOLDER) -> Settings:
     """Check settings, the later ones over the earlier.
 
-    Without a scope among them, each ``NAME.conf`` in ``ceph_folder`` is the scope NAME.
+    Without a scope among them, each ``NAME.conf`` in ``ceph_folder`` is the scope NAME; without that folder, there is
+    none.
 
     Raises ConfigurationError.
     """
     if not any(len(setting.key) > 1 or setting.value for setting in given if setting.key[0] == "scopes"):
-        given = [*_scopes_in(ceph_folder), *given]
+        scopes = [Setting(("scopes",), {}, "")] if ceph_folder is None else _scopes_in(ceph_folder)
+        given = [*scopes, *given]
     chosen = {setting.key: setting for setting in given}
     try:
         return Settings.model_validate(_nested(chosen))

@@ -277,6 +277,26 @@ class TestTheCommand:
         assert "there is no token '0123'" in done.stderr
 
 
+def test_the_command_that_explains_says_by_its_status_whether_it_is_granted(tmp_path: Path) -> None:
+    tokens = Tokens(tmp_path)
+    tokens.new("alice")
+    config = tmp_path / "settings.toml"
+    config.write_text(tokens.setting + grant("alice", ["create"], "vm-*", scopes="prod"))
+
+    def explained(*words: str) -> tuple[int, str]:
+        command = [COMMAND, "access", "explain", *words, "--config", str(config)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    status, text = explained("alice", "create", "prod/rbd/vm-1")
+    assert (status, text) == (0, f"granted by {config}, line 3: [[grants]] number 1\n")
+    status, text = explained("alice", "delete", "prod/rbd/vm-1")
+    assert (status, text.startswith("denied: no grant in ")) == (1, True)
+    assert explained("alice", "creat", "prod/rbd/vm-1")[0] == 2
+    status, text = explained("alice", "create", "prod")
+    assert (status, "is no place" in text) == (1, True)
+
+
 class TestWhatAStrangerIsTold:
     def readiness(self, server: Server, *headers: str) -> dict[str, object]:
         words = [word for header in headers for word in ("--header", header)]

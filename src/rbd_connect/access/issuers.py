@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from reprlib import repr as short
 from typing import Any
 
 import jwt
@@ -33,7 +34,7 @@ class Issuer:
     async def identity(self, token: str, header: Mapping[str, Any]) -> Identity:
         """Say whom a token of this issuer names. Raises NotBelievedError."""
         if header.get("alg") not in self.settings.algorithms:
-            raise NotBelievedError(f"the algorithm {header.get('alg')!r} is not allowed")
+            raise NotBelievedError(f"the algorithm {short(header.get('alg'))} is not allowed")
         key_id = header.get("kid")
         if key_id is not None and not isinstance(key_id, str):
             raise NotBelievedError("kid is no string")

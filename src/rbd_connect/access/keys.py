@@ -5,7 +5,9 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
+from reprlib import repr as short  # of what a caller sent, the beginning is enough
 from typing import Any
 
 import pyqwest
@@ -76,7 +78,7 @@ class Keys:
         if key is None and key_id is None and len(self._keys) == 1:
             (key,) = self._keys.values()
         if key is None:
-            raise NotBelievedError(f"{self._source} has no key {key_id!r}")
+            raise NotBelievedError(f"{self._source} has no key {short(key_id)}")
         return key
 
     async def _renew(self, waiting_for: str | None) -> None:
@@ -131,7 +133,5 @@ def _verifying(found: list[dict[str, Any]]) -> Iterator[PyJWK]:
     for one in found:
         if one.get("use", "sig") != "sig" or one.get("kty") == "oct":
             continue
-        try:
+        with suppress(PyJWTError, ValueError, TypeError):
             yield PyJWK(one)
-        except PyJWTError:
-            continue

@@ -141,7 +141,7 @@ def staged_on_two_hosts(pace: Pace) -> Iterator[Stage]:
     """Set a stage whose server is on another host than the cluster and the callers."""
     with tempfile.TemporaryDirectory(prefix="drill-") as name, two_hosts() as (network, there):
         folder = Path(name)
-        listen = (f"--listen-http={THERE}:0", f"--listen-grpc={THERE}:0")
+        listen = ("--insecure", f"--listen-http={THERE}:0", f"--listen-grpc={THERE}:0")
         with (
             booted(folder / "ceph", replace(QUICK, address=HERE)) as cluster,
             run_server(folder, write_scope(SCOPE, cluster), *listen, prefix=there) as server,

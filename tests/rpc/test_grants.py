@@ -58,8 +58,8 @@ def server(
         + write_scope("test", cluster)
         + write_scope("secret", cluster)
         + grant("all", ["*"], pools="*", namespaces="*", scopes="*")
-        + grant("some", ["list", "create", "image.create", "unprotect"], "mine-*")
-        + grant("some", ["delete"], "mine-*-too")
+        + grant("some", ["list", "create", "image.create", "unprotect"], "mine-*", pools="ours")
+        + grant("some", ["delete"], "mine-*-too", pools="ours")
     )
     assert callers
     with run_server(tmp_path_factory.mktemp("server"), settings) as server:
@@ -70,14 +70,15 @@ def server(
 @pytest.fixture(scope="module", autouse=True)
 def images(tools: Tools, cluster: DevCluster) -> None:
     """Images that may be seen, and that may not, in the places that there are."""
-    cluster.create_pool("hidden")
-    tools.rbd("namespace", "create", "rbd/team")
-    for place in ("rbd/mine-1", "rbd/mine-2", "rbd/theirs", "hidden/mine-3", "rbd/team/mine-4"):
+    for pool in ("ours", "hidden"):
+        cluster.create_pool(pool)
+    tools.rbd("namespace", "create", "ours/team")
+    for place in ("ours/mine-1", "ours/mine-2", "ours/theirs", "hidden/mine-3", "ours/team/mine-4"):
         tools.rbd("create", "--size", "1M", place)
         tools.rbd("snap", "create", "--no-progress", f"{place}@first")
 
 
-def body(rpc: str, *, scope: str = "test", pool: str = "rbd", image: str = "mine-1") -> dict[str, Any]:
+def body(rpc: str, *, scope: str = "test", pool: str = "ours", image: str = "mine-1") -> dict[str, Any]:
     """Give a request of a procedure, which would do something if it were let."""
     if rpc.startswith("List"):
         return {"scope": scope}
@@ -88,7 +89,7 @@ def body(rpc: str, *, scope: str = "test", pool: str = "rbd", image: str = "mine
 
 def there(tools: Tools) -> object:
     """All that ``rbd`` prints of the pools that are called here."""
-    return [tools.rbd("ls", "--long", "--format", "json", place) for place in ("rbd", "hidden", "rbd/team")]
+    return [tools.rbd("ls", "--long", "--format", "json", place) for place in ("ours", "hidden", "ours/team")]
 
 
 class TestEveryProcedure:
@@ -139,10 +140,10 @@ class TestWhatMayNotBeSeen:
 
         assert told(asked(scope="secret"), "secret") == told(asked(scope="no-such"), "no-such")
         assert told(asked(pool="hidden"), "hidden") == told(asked(pool="no-such"), "no-such")
-        assert told(asked(pool="rbd/team"), "team") == told(asked(pool="rbd/no-such"), "no-such")
+        assert told(asked(pool="ours/team"), "team") == told(asked(pool="ours/no-such"), "no-such")
         assert asked(scope="secret").reason == "SCOPE_NOT_FOUND"
         assert asked(pool="hidden").reason == "POOL_NOT_FOUND"
-        assert asked(pool="rbd/team").reason == "NAMESPACE_NOT_FOUND"
+        assert asked(pool="ours/team").reason == "NAMESPACE_NOT_FOUND"
 
     @pytest.mark.parametrize("rpc", [rpc for rpc in OF_IMAGES if rpc != "CreateImage"])
     @every_transport
@@ -155,7 +156,7 @@ class TestWhatMayNotBeSeen:
 
     @every_transport
     def test_is_told_as_ceph_says_it(self, server: Server, callers: Callers, call: Call) -> None:
-        for place in ({"scope": "no-such"}, {"pool": "no-such"}, {"pool": "rbd/no-such"}):
+        for place in ({"scope": "no-such"}, {"pool": "no-such"}, {"pool": "ours/no-such"}):
             asked = body("DeleteImage", **place)
             some, everything = (call(server, asked, "DeleteImage", bearer(by)) for by in (callers.some, callers.all))
             assert told(some) == told(everything)
@@ -178,24 +179,24 @@ class TestWhatMayNotBeSeen:
             assert outcome.reply is not None
             return [pool["name"] for pool in outcome.reply["pools"]]
 
-        assert images(callers.some) == [("rbd", "mine-1"), ("rbd", "mine-2")]
-        assert {("hidden", "mine-3"), ("rbd/team", "mine-4"), ("rbd", "theirs")} <= set(images(callers.all))
-        assert pools(callers.some) == ["rbd"]
-        assert {"rbd", "hidden"} <= set(pools(callers.all))
+        assert images(callers.some) == [("ours", "mine-1"), ("ours", "mine-2")]
+        assert {("hidden", "mine-3"), ("ours/team", "mine-4"), ("ours", "theirs")} <= set(images(callers.all))
+        assert pools(callers.some) == ["ours"]
+        assert {"ours", "hidden"} <= set(pools(callers.all))
 
     @every_transport
     def test_is_no_clone(self, server: Server, callers: Callers, tools: Tools, call: Call) -> None:
         """A clone keeps a snapshot protected, wherever it is."""
         parent = f"mine-parent-{call.args[0].name if isinstance(call, partial) and call.args else 'grpc'}".lower()
-        tools.rbd("create", "--size", "1M", f"rbd/{parent}")
-        tools.rbd("snap", "create", "--no-progress", f"rbd/{parent}@first")
-        tools.rbd("snap", "protect", f"rbd/{parent}@first")
-        for clone in (f"rbd/mine-of-{parent}", f"hidden/of-{parent}"):
-            tools.rbd("clone", "--rbd-default-clone-format", "1", f"rbd/{parent}@first", clone)
+        tools.rbd("create", "--size", "1M", f"ours/{parent}")
+        tools.rbd("snap", "create", "--no-progress", f"ours/{parent}@first")
+        tools.rbd("snap", "protect", f"ours/{parent}@first")
+        for clone in (f"ours/mine-of-{parent}", f"hidden/of-{parent}"):
+            tools.rbd("clone", "--rbd-default-clone-format", "1", f"ours/{parent}@first", clone)
         asked = body("UnprotectImageSnapshot", image=parent)
         outcome = call(server, asked, "UnprotectImageSnapshot", bearer(callers.some))
         assert outcome.reason == "SNAPSHOT_HAS_CLONES"
-        assert f"rbd/mine-of-{parent}, and 1 that you may not see" in outcome.message
+        assert f"ours/mine-of-{parent}, and 1 that you may not see" in outcome.message
         assert "hidden" not in str(outcome)
         everything = call(server, asked, "UnprotectImageSnapshot", bearer(callers.all))
         assert f"hidden/of-{parent}" in everything.message
@@ -210,17 +211,17 @@ class TestWhatMayNotBeDone:
             for rpc in ("DeleteImage", "DeleteImageSnapshot", "RollbackImageSnapshot", "ProtectImageSnapshot"):
                 outcome = call(server, body(rpc, image=image), rpc, bearer(callers.some))
                 assert (outcome.code, outcome.reason) == ("permission_denied", "NOT_GRANTED"), rpc
-        assert [snapshot["name"] for snapshot in tools.snapshots("rbd/mine-1")] == ["first"]
+        assert [snapshot["name"] for snapshot in tools.snapshots("ours/mine-1")] == ["first"]
 
     @every_transport
     def test_a_grant_is_for_what_it_says(
         self, server: Server, callers: Callers, new_image: NewImage, tools: Tools, call: Call
     ) -> None:
         image = f"mine-{new_image()}-too"
-        tools.rbd("create", "--size", "1M", f"rbd/{image}")
+        tools.rbd("create", "--size", "1M", f"ours/{image}")
         for rpc in ("CreateImageSnapshot", "DeleteImageSnapshot"):
             assert call(server, body(rpc, image=image), rpc, bearer(callers.some)).code is None
-        tools.rbd("rm", "--no-progress", f"rbd/{image}")
+        tools.rbd("rm", "--no-progress", f"ours/{image}")
 
 
 @pytest.mark.parametrize(
@@ -232,7 +233,7 @@ class TestWhatMayNotBeDone:
         ("mine-1\n", "INVALID_NAME"),
         ("mine-1@first", "INVALID_NAME"),
         ("mine-1/../theirs", "INVALID_NAME"),
-        ("../rbd/theirs", "INVALID_NAME"),
+        ("../ours/theirs", "INVALID_NAME"),
         ("..", "INVALID_NAME"),
         ("*", "IMAGE_NOT_FOUND"),
         ("MINE-1", "IMAGE_NOT_FOUND"),
@@ -254,7 +255,7 @@ def test_a_trick_with_a_name_leads_nowhere(
 
 
 @pytest.mark.parametrize(
-    "pool", ["rbd/", "/rbd", "rbd//team", "rbd/team/", "rbd/./team", "rbd/..", "*", "RBD", "rbd\x00"]
+    "pool", ["ours/", "/rbd", "ours//team", "ours/team/", "ours/./team", "ours/..", "*", "RBD", "rbd\x00"]
 )
 @every_transport
 def test_a_trick_with_a_pool_leads_nowhere(server: Server, callers: Callers, call: Call, pool: str) -> None:

@@ -172,3 +172,8 @@ class Settings(Section):
         for number, grant in enumerate(self.grants):
             if grant.issuer is not None and grant.issuer not in self.issuers:
                 yield f"grants.{number}.issuer: there is no issuers.{grant.issuer}"
+        named: dict[str, str] = {}
+        for name, issuer in self.issuers.items():
+            if issuer.issuer in named:
+                yield f"issuers.{name}.issuer: is that of issuers.{named[issuer.issuer]}; write one for each issuer"
+            named[issuer.issuer] = name

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from rbd_connect.access import tokens
 from rbd_connect.access.authentication import Door
@@ -24,10 +25,12 @@ from rbd_connect.errors import NotFoundError, Obstacle, PreconditionError, Servi
 from rbd_connect.settings import Settings
 from rbd_connect.spec import ImageSpec, ScopeSpec
 
+GRANT = {"subjects": "alice", "actions": "*", "scopes": "*", "pools": "*", "namespaces": "*", "images": "*"}
+ISSUER = {"issuer": "https://sso.example.com", "audience": "rbd-connect", "jwks": "https://sso.example.com/certs"}
+
 
 def granted(*grants: Mapping[str, Any], subject: str = "alice", **identity: Any) -> Granted:  # noqa: ANN401
-    everywhere = {"subjects": "alice", "actions": "*", "scopes": "*", "pools": "*", "namespaces": "*", "images": "*"}
-    settings = [GrantSettings.model_validate({**everywhere, **grant}) for grant in grants]
+    settings = [GrantSettings.model_validate({**GRANT, **grant}) for grant in grants]
     return Grants(settings).of(Identity(subject=subject, credential="none", **identity))
 
 
@@ -215,6 +218,22 @@ def test_a_token_is_taken_from_this_machine_or_by_tls(tmp_path: Path, host: str,
     assert is_taken(settings, Door(host, with_tls=False)) == is_private
     assert is_taken(settings, Door(host, with_tls=True))
     assert is_taken(settings.model_copy(update={"insecure": True}), Door(host, with_tls=False))
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"grants": [GRANT]}, "grants: are to nobody"),
+        (
+            {"issuers": {"sso": ISSUER}, "grants": [{**GRANT, "issuer": "ssso", "claims": {"groups": "ops"}}]},
+            "grants.0.issuer: there is no issuers.ssso",
+        ),
+        ({"issuers": {"sso": ISSUER, "again": ISSUER}}, "issuers.again.issuer: is that of issuers.sso"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused(settings: Mapping[str, Any], problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        Settings.model_validate({"scopes": {}, **settings})
 
 
 class TestPlaces:

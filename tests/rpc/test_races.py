@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -36,12 +37,35 @@ def test_of_many_that_create_an_image_one_does(servers: tuple[Server, ...], tool
 
 
 def test_of_many_that_delete_an_image_one_does(servers: tuple[Server, ...], tools: Tools, new_image: NewImage) -> None:
-    image = new_image(written=5 * MIB)
-    outcomes = at_once(servers, *[("DeleteImage", image_request(image))] * 4)
-    reasons = [outcome.reason if outcome.code else "" for outcome in outcomes]
-    assert reasons.count("") == 1, reasons
-    assert set(reasons) <= {"", "IMAGE_NOT_FOUND", "IMAGE_IN_USE"}
-    assert image not in tools.rbd_json("ls", "rbd")
+    for _ in range(5):
+        image = new_image(written=5 * MIB)
+        outcomes = at_once(servers, *[("DeleteImage", image_request(image))] * 4)
+        assert sorted(outcome.reason if outcome.code else "" for outcome in outcomes) == ["", *["IMAGE_NOT_FOUND"] * 7]
+        assert image not in tools.rbd_json("ls", "rbd")
+        assert image not in tools.rbd("trash", "ls", "--all", "rbd")
+
+
+def test_a_deletion_that_takes_longer_than_a_lease_stays_alone(servers: tuple[Server, ...], tools: Tools) -> None:
+    tools.rbd("create", "--size", "160M", "--object-size", "4K", "--image-feature", "layering", "of-many-objects")
+    outcomes = at_once(servers, ("DeleteImage", image_request("of-many-objects")))
+    reasons = {outcome.reason if outcome.code else "" for outcome in outcomes}
+    assert reasons in ({"", "IMAGE_LOCKED"}, {"", "IMAGE_NOT_FOUND"})
+
+
+def test_a_server_that_is_gone_keeps_no_other_from_deleting_for_longer_than_its_lease(
+    servers: tuple[Server, ...], tools: Tools, new_image: NewImage
+) -> None:
+    image = new_image()
+    lock = f"rbd-connect.{sha256(image.encode()).hexdigest()[:32]}"
+    call = CALLS["connect"]
+    with tools.ioctx() as ioctx:
+        ioctx.lock_exclusive("rbd_trash", lock, "of a server that lives", "", 60, 0)
+        outcome = call(servers[0], image_request(image), "DeleteImage")
+        assert (outcome.code, outcome.reason) == ("unavailable", "IMAGE_LOCKED")
+        assert image in tools.rbd_json("ls", "rbd")
+        ioctx.unlock("rbd_trash", lock, "of a server that lives")
+        ioctx.lock_exclusive("rbd_trash", lock, "of one that is gone", "", 3, 0)
+        assert call(servers[0], image_request(image), "DeleteImage").reply == {}
 
 
 def test_an_image_is_deleted_or_has_the_snapshot(

@@ -3,12 +3,12 @@
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ..progress import current
 
-__all__ = ["Heartbeat", "heartbeat"]
+__all__ = ["Heartbeat", "heartbeat", "ticking"]
 
 _EVERY_SECONDS = 10.0
 
@@ -38,16 +38,23 @@ class Heartbeat:
 def heartbeat(what: str) -> Iterator[Heartbeat]:
     """Say every ten seconds that it goes on."""
     beat = Heartbeat(what)
+    with ticking(_EVERY_SECONDS, lambda: beat.say("goes on")):
+        yield beat
+
+
+@contextmanager
+def ticking(seconds: float, tick: Callable[[], object]) -> Iterator[None]:
+    """Call something every so many seconds, on a thread of its own, which has ended at the end."""
     ended = threading.Event()
 
-    def keep_saying() -> None:
-        while not ended.wait(_EVERY_SECONDS):
-            beat.say("goes on")
+    def keep_ticking() -> None:
+        while not ended.wait(seconds):
+            tick()
 
-    thread = threading.Thread(target=keep_saying, daemon=True)
+    thread = threading.Thread(target=keep_ticking, daemon=True)
     thread.start()
     try:
-        yield beat
+        yield
     finally:
         ended.set()
         thread.join()

@@ -12,6 +12,7 @@ from ..errors import NotFoundError, Obstacle, PreconditionError, TryLaterError, 
 from ..layout import Layout, check
 from ..progress import changes, phase
 from ..spec import ImageSpec
+from .deletion_lock import TRASH, alone_to_delete
 from .heartbeat import heartbeat
 from .holders import holders, in_use
 from .image import changing, missing, open_image
@@ -31,7 +32,6 @@ _KINDS = {
     rbd.RBD_SNAP_NAMESPACE_TYPE_MIRROR: "It is mirroring's.",
 }
 
-_TRASH = "rbd_trash"
 _FULL_FORCE = 128  # LIBRADOS_OPERATION_FULL_FORCE, which the bindings lack
 
 _log = logging.getLogger(__name__)
@@ -66,11 +66,17 @@ def resize(ioctx: rados.Ioctx, spec: ImageSpec, size: int, *, diff_budget: int) 
 def delete(ioctx: rados.Ioctx, spec: ImageSpec) -> None:
     """Delete an image (``rbd_remove_with_progress``), also what is left of one that was made or deleted by halves.
 
-    librbd itself keeps off who would use it meanwhile, so no other lock is taken, which would need an open handle.
+    librbd itself keeps off who would use it meanwhile.
 
-    Raises NotFoundError; PreconditionError with its snapshots, or with who has it; and what the bindings raise.
+    Raises NotFoundError; PreconditionError with its snapshots, or with who has it; TryLaterError while another server
+    deletes it; and what the bindings raise.
     """
     _make_trash(ioctx)
+    with alone_to_delete(ioctx, spec.image):
+        _delete(ioctx, spec)
+
+
+def _delete(ioctx: rados.Ioctx, spec: ImageSpec) -> None:
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
         obstacle = _obstacle(ioctx, spec) or _try_to_delete(ioctx, spec)
@@ -87,7 +93,7 @@ def _make_trash(ioctx: rados.Ioctx) -> None:
     """Make the object by which librbd notes what it deletes, where there is none: in a full pool it cannot."""
     with rados.WriteOpCtx() as operation:
         operation.new(rados.LIBRADOS_CREATE_IDEMPOTENT)
-        ioctx.operate_write_op(operation, _TRASH, flags=_FULL_FORCE)
+        ioctx.operate_write_op(operation, TRASH, flags=_FULL_FORCE)
 
 
 def _obstacle(ioctx: rados.Ioctx, spec: ImageSpec) -> PreconditionError | None:

@@ -1,0 +1,60 @@
+"""One deletion of an image at a time, across servers.
+
+librbd takes a deletion that another client is at for one that was interrupted, and goes on with it: both delete, and
+either may find that the other was faster. While it is deleted an image cannot be held open, so the lock of its other
+changes will not do: this one is on the object by which librbd notes what it deletes.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+
+import rados
+
+from ..backoff import pauses
+from ..progress import phase
+from .class_lock import ClassLock
+from .heartbeat import ticking
+from .image_lock import LOCK_NAME, locked_elsewhere
+
+__all__ = ["TRASH", "alone_to_delete"]
+
+TRASH = "rbd_trash"
+
+# A server that dies keeps others out for so long.
+_LEASE_SECONDS = 3
+_RENEWAL_SECONDS = 0.5
+_PATIENCE_SECONDS = 5.0
+
+_FIRST_PAUSE_SECONDS = 0.005
+_LONGEST_PAUSE_SECONDS = 0.1
+
+
+@contextmanager
+def alone_to_delete(ioctx: rados.Ioctx, image: str) -> Iterator[None]:
+    """Keep other servers from deleting an image of this name meanwhile, however long it takes.
+
+    ``TRASH`` must be there. Raises TryLaterError where another is at it for longer, and what the bindings raise.
+    """
+    # The OSD bounds the length of an attribute's name, by which it keeps the lock (osd_max_attr_name_len).
+    name = f"{LOCK_NAME}.{sha256(image.encode()).hexdigest()[:32]}"
+    lock = ClassLock(ioctx, TRASH, name, seconds=_LEASE_SECONDS)
+    try:
+        with phase("lock"):
+            _wait_for(lock)
+        with ticking(_RENEWAL_SECONDS, lock.renew):
+            yield
+    finally:
+        with phase("unlock"), suppress(rados.Error):
+            lock.wait_until_let_go()
+
+
+def _wait_for(lock: ClassLock) -> None:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    for pause in pauses(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS):
+        if lock.try_to_take():
+            return
+        if time.monotonic() > deadline:
+            raise locked_elsewhere()
+        time.sleep(pause)

@@ -15,8 +15,8 @@ import rados
 from ..backoff import pauses
 from ..progress import phase
 from .class_lock import ClassLock
-from .heartbeat import ticking
 from .image_lock import LOCK_NAME, locked_elsewhere
+from .ticking import ticking
 
 __all__ = ["TRASH", "alone_to_delete"]
 

@@ -1,60 +1,48 @@
-"""Saying in the log that something long goes on, and how far it is where librbd says so."""
+"""Saying in the log that something long goes on, and how far it is where that is known."""
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ..progress import current
+from .ticking import ticking
 
-__all__ = ["Heartbeat", "heartbeat", "ticking"]
+__all__ = ["Heartbeat", "HowFar", "heartbeat"]
 
 _EVERY_SECONDS = 10.0
+
+# Gives the share that is done, 0 to 1; None where that is not known.
+HowFar = Callable[[], float | None]
 
 _log = logging.getLogger(__name__)
 
 
 class Heartbeat:
-    """How far something is, as librbd tells it while it calls back."""
+    """How far something is, as it is told, or as ``how_far`` tells."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, how_far: HowFar | None) -> None:
         progress = current()
         self._what = what if progress is None else f"request {progress.request_id}: {what}"
         self._began = time.monotonic()
-        self._far = ""
+        self._share: float | None = None
+        self._how_far = how_far or (lambda: self._share)
 
     def update(self, done: int, total: int) -> int:
         """Note what a librbd progress callback gives (``librbd_progress_fn_t``)."""
         if total:
-            self._far = f", {100 * done // total} % done"
+            self._share = done / total
         return 0
 
-    def say(self, state: str) -> None:
-        _log.info("%s %s after %.0f s%s", self._what, state, time.monotonic() - self._began, self._far)
+    def say(self) -> None:
+        share = self._how_far()
+        far = "" if share is None else f", {share:.0%} done"
+        _log.info("%s goes on after %.0f s%s", self._what, time.monotonic() - self._began, far)
 
 
 @contextmanager
-def heartbeat(what: str) -> Iterator[Heartbeat]:
+def heartbeat(what: str, how_far: HowFar | None = None) -> Iterator[Heartbeat]:
     """Say every ten seconds that it goes on."""
-    beat = Heartbeat(what)
-    with ticking(_EVERY_SECONDS, lambda: beat.say("goes on")):
+    beat = Heartbeat(what, how_far)
+    with ticking(_EVERY_SECONDS, beat.say):
         yield beat
-
-
-@contextmanager
-def ticking(seconds: float, tick: Callable[[], object]) -> Iterator[None]:
-    """Call something every so many seconds, on a thread of its own, which has ended at the end."""
-    ended = threading.Event()
-
-    def keep_ticking() -> None:
-        while not ended.wait(seconds):
-            tick()
-
-    thread = threading.Thread(target=keep_ticking, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()

@@ -5,7 +5,7 @@ The lock binds nobody else; Ceph's own tools and a running VM's exclusive lock h
 """
 
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Self
 
@@ -17,13 +17,15 @@ from ..backoff import pauses
 from ..errors import TryLaterError
 from ..progress import phase
 from .class_lock import ClassLock
+from .ticking import ticking
 
 __all__ = ["LOCK_NAME", "ImageLock", "locked_elsewhere"]
 
 LOCK_NAME = "rbd-connect"
 
-# A server that dies keeps others out for so long; a change that takes longer is no longer alone.
+# A server that dies keeps others out for so long; one that lives asks for as long again, however long a change takes.
 _LEASE_SECONDS = 30
+_RENEWAL_SECONDS = 10.0
 
 # What a dead one sent last, an OSD that has to wait for the monitor may do seconds later.
 _PATIENCE_SECONDS = _LEASE_SECONDS + 10
@@ -40,20 +42,23 @@ class ImageLock:
     def __init__(self, ioctx: rados.Ioctx) -> None:
         self._ioctx = ioctx
         self._lock: ClassLock | None = None
+        self._renewing = ExitStack()
 
     def take(self, image: rbd.Image, name: str) -> None:
         """Wait for the lock on an image.
 
-        Raises TryLaterError where others have it for longer than a lease, and what the bindings raise.
+        Raises TryLaterError where others do not let go of it, and what the bindings raise.
         """
         header = f"{name}.rbd" if image.old_format() else f"rbd_header.{image.id()}"
         self._lock = ClassLock(self._ioctx, header, LOCK_NAME, seconds=_LEASE_SECONDS)
         with phase("lock"):
             _wait_for(self._lock, image)
+        self._renewing.enter_context(ticking(_RENEWAL_SECONDS, self._lock.renew))
 
     def let_go(self) -> None:
         """Begin to let it go. What follows need not wait for that."""
         if self._lock is not None:
+            self._renewing.close()
             self._lock.let_go()
 
     def __enter__(self) -> Self:
@@ -62,6 +67,7 @@ class ImageLock:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._renewing.close()
         # Whatever it fails with, the lease ends by itself.
         with phase("unlock"), suppress(rados.Error):
             if self._lock is not None:

@@ -99,6 +99,7 @@ class _Stat(TypedDict):
     obj_size: int
     num_objs: int
     order: int
+    block_name_prefix: str
 
 class _Watcher(TypedDict):
     addr: str

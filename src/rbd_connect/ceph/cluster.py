@@ -16,6 +16,7 @@ from ..errors import ServiceError
 from ..files import Files
 from ..missing import no_pool
 from ..setting_types import is_exposed
+from .admin_socket import AdminSocket, opened
 from .errnos import ceph_errors, conf_errors, connect_errors
 from .pool_states import PoolStates
 from .pools import PlacementGroups
@@ -64,6 +65,7 @@ class Cluster:
         self._on_connected = on_connected
         self._lock = threading.Lock()
         self._connection: rados.Rados | None = None
+        self._admin_socket = AdminSocket()
         self._files = Files()
         self._failures = 0
         self._failure: ServiceError | None = None
@@ -134,9 +136,13 @@ class Cluster:
         with self.connection() as connection:
             self._pool_states.ask(connection)
 
-    def fence(self, address: str) -> None:
-        """Have the cluster shut out a client that has ended (``rados_blocklist_add``), for an hour unless it is told
-        otherwise (``mon_osd_blocklist_default_expire``).
+    def objects_in_flight(self, prefix: str) -> list[int]:
+        """Give the objects of an image that operations are under way on; see ``AdminSocket.objects_in_flight``."""
+        return self._admin_socket.objects_in_flight(prefix)
+
+    def blocklist(self, address: str) -> None:
+        """Blocklist a client that has ended (``rados_blocklist_add``), for an hour unless the cluster says otherwise
+        (``mon_osd_blocklist_default_expire``).
 
         Its watches end now, not when Ceph takes it for gone, and its locks can be broken. Raises CephError.
         """
@@ -153,6 +159,7 @@ class Cluster:
             if self._connection is not None:
                 self._connection.shutdown()
                 self._connection = None
+                self._admin_socket.close()
 
     def _connected(self) -> rados.Rados:
         """Give the connection, opened (``rados_connect``) by whoever needs it first.
@@ -166,7 +173,6 @@ class Cluster:
                     raise copy(self._failure)
                 try:
                     self._connection = self._connect()
-                    self._on_connected(self._connection.get_addrs())
                 except ServiceError as error:
                     self._failure = error
                     self._failures += 1
@@ -187,9 +193,10 @@ class Cluster:
         keyrings = _keyrings(connection)
         self._files.look_at(*keyrings)
         _check_is_secret(keyrings)
-        with connect_errors():
+        with connect_errors(), opened(connection) as self._admin_socket:
             try:
                 connection.connect()
+                self._on_connected(connection.get_addrs())
             except rados.Error:
                 connection.shutdown()
                 raise

@@ -9,16 +9,17 @@ import rbd
 from connectrpc.code import Code
 
 from ..errors import NotFoundError, Obstacle, PreconditionError, TryLaterError, named
-from ..layout import Layout, check
+from ..layout import check
 from ..progress import changes, phase
 from ..spec import ImageSpec
 from .deletion_lock import TRASH, alone_to_delete
 from .heartbeat import heartbeat
 from .holders import holders, in_use
 from .image import changing, missing, open_image
-from .image_info import Image, describe_image, features_of
+from .image_info import Image, describe_image, layout_of
 from .remains import remove_remains
 from .snapshots import snapshots_of
+from .sweep import InFlight, sweep
 
 __all__ = ["delete", "resize"]
 
@@ -37,26 +38,21 @@ _FULL_FORCE = 128  # LIBRADOS_OPERATION_FULL_FORCE, which the bindings lack
 _log = logging.getLogger(__name__)
 
 
-def resize(ioctx: rados.Ioctx, spec: ImageSpec, size: int, *, diff_budget: int) -> Image:
+def resize(ioctx: rados.Ioctx, spec: ImageSpec, size: int, *, diff_budget: int, in_flight: InFlight) -> Image:
     """Give an image another size (``rbd_resize2``), in bytes, and describe it. What is beyond a smaller one is lost.
+
+    ``in_flight`` tells how far it is.
 
     Raises NotFoundError; InvalidRequestError for a size that librbd would refuse; and what the bindings raise.
     """
     name = f"{spec.pool_name}/{spec.image}"
     with changing(ioctx, spec) as (image, lock):
-        stat = image.stat()
-        check(
-            Layout(
-                size=size,
-                object_size=stat["obj_size"],
-                stripe_unit=image.stripe_unit(),
-                stripe_count=image.stripe_count(),
-                features=features_of(image.features()),
-            )
-        )
-        if size < stat["size"]:
-            _log.warning("%s shrinks from %d to %d bytes: what is beyond is lost", name, stat["size"], size)
-        with phase("resize"), heartbeat(f"resize of {name} to {size} bytes"):
+        check(layout_of(image, size))
+        before = image.size()
+        if size < before:
+            _log.warning("%s shrinks from %d to %d bytes: what is beyond is lost", name, before, size)
+        how_far = sweep(image, in_flight, start=size, end=before)
+        with phase("resize"), heartbeat(f"resize of {name} to {size} bytes", how_far):
             changes()
             image.resize(size)
         lock.let_go()

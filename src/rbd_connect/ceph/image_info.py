@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 import rados
 import rbd
 
-from ..layout import Features
+from ..layout import Features, Layout
 from ..progress import phase
 from ..spec import ImageSpec
 from .image import open_image
 from .snapshots import Snapshot, describe, list_snapshots
 from .usage import head, used_bytes
 
-__all__ = ["Image", "ImageFacts", "bits_of", "describe_image", "features_of", "read_image"]
+__all__ = ["Image", "ImageFacts", "bits_of", "describe_image", "features_of", "layout_of", "read_image"]
 
 _BITS = {
     "layering": rbd.RBD_FEATURE_LAYERING,
@@ -62,6 +62,17 @@ def bits_of(features: Features) -> int:
 def features_of(bits: int) -> Features:
     """Give those of librbd's features that can be asked for."""
     return Features(**{name: bool(bits & bit) for name, bit in _BITS.items()})
+
+
+def layout_of(image: rbd.Image, size: int) -> Layout:
+    """Give the layout that an image has, or would have with another size, in bytes."""
+    return Layout(
+        size=size,
+        object_size=image.stat()["obj_size"],
+        stripe_unit=image.stripe_unit(),
+        stripe_count=image.stripe_count(),
+        features=features_of(image.features()),
+    )
 
 
 def read_image(ioctx: rados.Ioctx, spec: ImageSpec, *, diff_budget: int) -> Image:

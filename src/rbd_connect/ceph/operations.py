@@ -14,11 +14,11 @@ from .pools import Pool
 from .snapshots import Snapshot
 
 __all__ = [
+    "blocklist",
     "create_image",
     "create_snapshot",
     "delete_image",
     "delete_snapshot",
-    "fence",
     "list_images",
     "list_pools",
     "probe",
@@ -56,7 +56,7 @@ def unprotect_snapshot(cluster: Cluster, spec: SnapshotSpec) -> int:
 def roll_back(cluster: Cluster, spec: SnapshotSpec) -> int:
     """Roll an image back to a snapshot; see ``rollback.rollback``."""
     with cluster.pool_with_room(spec.pool, spec.namespace) as ioctx:
-        return rollback.rollback(ioctx, spec, own_id=cluster.instance_id)
+        return rollback.rollback(ioctx, spec, own_id=cluster.instance_id, in_flight=cluster.objects_in_flight)
 
 
 def create_image(cluster: Cluster, spec: ImageSpec, layout: Layout, diff_budget: int) -> Image:
@@ -73,7 +73,7 @@ def create_image(cluster: Cluster, spec: ImageSpec, layout: Layout, diff_budget:
 def resize_image(cluster: Cluster, spec: ImageSpec, size: int, diff_budget: int) -> Image:
     """Give an image another size and describe it; see ``image_changes.resize``."""
     with cluster.pool_with_room(spec.pool, spec.namespace) as ioctx:
-        return image_changes.resize(ioctx, spec, size, diff_budget=diff_budget)
+        return image_changes.resize(ioctx, spec, size, diff_budget=diff_budget, in_flight=cluster.objects_in_flight)
 
 
 def delete_image(cluster: Cluster, spec: ImageSpec) -> None:
@@ -94,9 +94,9 @@ def list_images(cluster: Cluster, scope: str, diff_budget: int) -> list[Image]:
         return listing.list_images(connection, scope, diff_budget=diff_budget)
 
 
-def fence(cluster: Cluster, address: str) -> None:
-    """Shut out a client that has ended; see ``Cluster.fence``."""
-    cluster.fence(address)
+def blocklist(cluster: Cluster, address: str) -> None:
+    """Blocklist a client that has ended; see ``Cluster.blocklist``."""
+    cluster.blocklist(address)
 
 
 def probe(cluster: Cluster) -> None:

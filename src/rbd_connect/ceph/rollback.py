@@ -12,16 +12,18 @@ from ..spec import SnapshotSpec
 from .heartbeat import heartbeat
 from .holders import check_unused
 from .image import changing
+from .snapshots import list_snapshots
+from .sweep import InFlight, sweep
 
 __all__ = ["rollback"]
 
 
-def rollback(ioctx: rados.Ioctx, spec: SnapshotSpec, *, own_id: int) -> int:
+def rollback(ioctx: rados.Ioctx, spec: SnapshotSpec, *, own_id: int, in_flight: InFlight) -> int:
     """Make an image what it was at a snapshot (``rbd_snap_rollback``), its size too. What was written since is lost.
 
     Gives the snapshot's id.
 
-    ``own_id`` is the number of our own client (``rados_get_instance_id``).
+    ``own_id`` is the number of our own client (``rados_get_instance_id``); ``in_flight`` tells how far it is.
 
     Raises NotFoundError; PreconditionError with who has the image; and what the bindings raise.
     """
@@ -35,7 +37,9 @@ def rollback(ioctx: rados.Ioctx, spec: SnapshotSpec, *, own_id: int) -> int:
                 image.lock_acquire(rbd.RBD_LOCK_MODE_EXCLUSIVE)
             check_unused(image, own_id)
         what = f"rollback of {spec.pool_name}/{spec.image} to {spec.snapshot!r}"
-        with _found(spec), phase("rollback"), heartbeat(what):
+        size = next((listed.size for listed in list_snapshots(image) or () if listed.id == number), 0)
+        how_far = sweep(image, in_flight, start=0, end=size)
+        with _found(spec), phase("rollback"), heartbeat(what, how_far):
             changes()
             image.rollback_to_snap(spec.snapshot)
         return number

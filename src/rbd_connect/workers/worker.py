@@ -2,7 +2,7 @@
 have timed out or its files were changed, and spared where the cluster cannot be reached.
 
 Ceph takes a client that has gone for alive for half a minute. Until then, who changes an image that it had open waits
-for its answer, and its locks are respected. So one that died is shut out. So is one that was told that Ceph had not
+for its answer, and its locks are respected. So one that died is blocklisted. So is one that was told that Ceph had not
 answered in time: what librados gave up, an OSD that was held up carries out later, and opens images for nobody.
 """
 
@@ -104,7 +104,7 @@ class Worker:
         process = await child.start(
             self._hello,
             on_stale=lambda stale: self._in_background(self._follow_files(stale)),
-            on_death=lambda dead: self._in_background(self._shut_out(dead)),
+            on_death=lambda dead: self._in_background(self._blocklist(dead)),
         )
         self._children = {each for each in self._children if not each.has_ended} | {process}
         return process
@@ -137,7 +137,7 @@ class Worker:
             await process.retire()
 
     async def _replace(self, timed_out: Child) -> None:
-        """Connect anew, where that can be done, and shut out the old client when its calls have ended."""
+        """Connect anew, where that can be done, and blocklist the old client when its calls have ended."""
         async with self._starting:  # calls that begin meanwhile wait
             if self._child is not timed_out or time.monotonic() - self._kept < _RECONSIDER_SECONDS:
                 return
@@ -145,14 +145,14 @@ class Worker:
                 self._kept = time.monotonic()
                 return
         await timed_out.retire()
-        await self._shut_out(timed_out)
+        await self._blocklist(timed_out)
 
-    async def _shut_out(self, ended: Child) -> None:
-        """Have Ceph shut out what a process was to it; try until the cluster can be reached."""
+    async def _blocklist(self, ended: Child) -> None:
+        """Blocklist the client that a process was; try until the cluster can be reached."""
         if ended.address is None:
             return
         for pause in _pauses():
-            error = await _outcome(await self.start(), operations.fence, ended.address)
+            error = await _outcome(await self.start(), operations.blocklist, ended.address)
             if not any(may_pass(error) for may_pass in (is_unreachable, is_connection_lost, has_timed_out)):
                 result = "is blocklisted" if error is None else f"is not blocklisted: {error}"
                 _log.warning("scope %s: client %s, which has ended, %s", self._scope, ended.address, result)

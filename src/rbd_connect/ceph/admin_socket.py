@@ -1,0 +1,80 @@
+"""librados' admin socket: what `ceph daemon` asks a process, asked by the process itself.
+
+https://docs.ceph.com/en/latest/rados/operations/monitoring/#using-the-admin-socket
+"""
+
+import json
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import rados
+
+__all__ = ["AdminSocket", "opened"]
+
+_LENGTH = struct.Struct(">I")
+_PATIENCE_SECONDS = 1.0
+
+
+class AdminSocket:
+    """That of a connection, by a descriptor, so that it needs no name; None where librados could open none."""
+
+    def __init__(self) -> None:
+        self._descriptor: int | None = None
+
+    def open(self, path: Path) -> None:
+        with suppress(OSError):  # librados said why not
+            self._descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def objects_in_flight(self, prefix: str) -> list[int]:
+        """Give the numbers of those of an image's objects that operations are under way on (``objecter_requests``).
+
+        ``prefix`` is what the objects' names have before the number (``rbd_image_info_t.block_name_prefix``). Where
+        nothing can be found out, there are none.
+        """
+        with suppress(OSError, ValueError, LookupError, struct.error):
+            names = [operation["object_id"] for operation in self._ask("objecter_requests")["ops"]]
+            return [int(name.removeprefix(f"{prefix}."), 16) for name in names if name.startswith(f"{prefix}.")]
+        return []
+
+    def _ask(self, command: str) -> Any:  # noqa: ANN401 - what JSON holds
+        """Raises OSError where there is nobody to ask; ValueError, struct.error for no answer."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(_PATIENCE_SECONDS)
+            connection.connect(f"/proc/self/fd/{self._descriptor}")
+            connection.sendall(json.dumps({"prefix": command}).encode() + b"\0")
+            with connection.makefile("rb") as answer:
+                (length,) = _LENGTH.unpack(answer.read(_LENGTH.size))
+                return json.loads(answer.read(length))
+
+
+@contextmanager
+def opened(connection: rados.Rados) -> Iterator[AdminSocket]:
+    """Have librados open one with a connection that is made inside: where its configuration says (``admin_socket``).
+
+    Where it says nothing, its name is gone at once, so that nothing is left of a process that is killed.
+    """
+    admin_socket = AdminSocket()
+    with ExitStack() as stack:
+        path = connection.conf_get("admin_socket") or _place(stack)
+        connection.conf_set("admin_socket", path)
+        yield admin_socket
+        if path:
+            admin_socket.open(Path(path))
+
+
+def _place(stack: ExitStack) -> str:
+    """Give a path in a folder that is removed at the end; "" where none can be made."""
+    with suppress(OSError):
+        return f"{stack.enter_context(TemporaryDirectory(prefix='rbd-connect-'))}/admin"
+    return ""

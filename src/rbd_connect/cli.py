@@ -19,7 +19,7 @@ __all__ = ["main"]
 @click.group()
 @click.version_option(package_name="rbd-connect")
 def main() -> None:
-    """Create Ceph RBD snapshots through a typed API, over Connect, gRPC-Web and gRPC."""
+    """Manage Ceph RBD images and snapshots through a typed API, over Connect, gRPC-Web and gRPC."""
     configure()
     # Its warnings are of what clients send, for which there are lines of our own.
     logging.getLogger("uvicorn").setLevel(logging.ERROR)

@@ -97,7 +97,7 @@ def access() -> None:
 
 @access.command("explain")
 @click.argument("subject")
-@click.argument("action", type=click.Choice(ACTIONS))
+@click.argument("action", type=click.Choice(ACTIONS), metavar="ACTION")
 @click.argument("place", metavar="SCOPE/POOL[/NAMESPACE]/IMAGE")
 @click.option(
     "--claim",
@@ -111,7 +111,8 @@ def access() -> None:
 def explain_access(context: click.Context, /, config: Path | None, **question: Any) -> None:  # noqa: ANN401 - click's
     """Say which line of the settings grants SUBJECT the ACTION there, or that none does; then the status is 1.
 
-    The subject of a JWT is ISSUER:NAME, with the issuer's name in the settings.
+    The subject of a JWT is ISSUER:NAME, with the issuer's name in the settings. Actions: list; create, delete, protect,
+    unprotect, rollback, of snapshots; image.create, image.update, image.delete.
     """
     with one_line_errors():
         if config is None:

@@ -9,6 +9,7 @@ from click.core import ParameterSource
 from pydantic import BaseModel
 
 from .configuration import ConfigurationError, Setting, load, read_file
+from .setting_types import Address
 from .settings import Settings
 
 __all__ = [
@@ -102,15 +103,30 @@ def _options() -> Iterator[Callable[[_Command], _Command]]:
             name = f"{section}_{key}"
             flag = "--" + name.replace("_", "-")
             is_switch = isinstance(field.default, bool)
-            default = str(field.default).lower() if is_switch else str(field.default)
             yield click.option(
                 f"{flag}/--no-{flag[2:]}" if is_switch else flag,
                 f"{section}__{key}",
                 default=None,
                 envvar=VARIABLES + name.upper(),
                 metavar=None if is_switch else "VALUE",
-                help=f"{field.description}  [default: {default}]",
+                help=f"{field.description}{_shown_default(field.default)}",
             )
+
+
+def _shown_default(default: object) -> str:
+    """Show a default as one would write it; nothing where there is none."""
+    match default:
+        case None | ():
+            return ""
+        case bool():
+            shown = str(default).lower()
+        case Address():
+            shown = str(default)
+        case tuple():
+            shown = ",".join(default)
+        case _:
+            shown = str(default)
+    return f"  [default: {shown}]"
 
 
 def _scope(word: str, origin: str) -> Iterator[Setting]:

@@ -1,15 +1,17 @@
 """A server whose connection is lost, whose key is rotated, whose cluster is down or has moved: it goes on by itself."""
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import rbd
 
 from conftest import MIB, NewImage
 from rbd_connect.devcluster import DevCluster
-from support.clients import create, request
+from support.clients import CALLS, create, image_request, request
 from support.cluster import CAPS, QUICK, booted
 from support.server import Server, descriptors_of, run_server, workers_of
 from support.tools import Tools, wait_until, write_scope
@@ -91,6 +93,33 @@ def test_a_key_that_was_rotated_is_used_without_a_restart(
         wait_until(lambda: "connected anew" in server.log.read_text())
         assert create(server, request("rbd", image, "after")).reply
         wait_until(lambda: address not in tools.addresses(user) and len(tools.addresses(user)) == 1)
+
+
+def test_what_the_monitors_configure_is_followed_and_stops_nothing(
+    cluster: DevCluster, tools: Tools, new_image: NewImage, tmp_path: Path
+) -> None:
+    """Where librbd is told so while an image is closed, it can wait for ever."""
+    user = "client.configured"
+    cluster.create_user(user, **CAPS)
+    images = [new_image() for _ in range(16)]
+    settings = write_scope("test", cluster, [f'client = "{user}"'])
+    with run_server(tmp_path, settings) as server, ThreadPoolExecutor(len(images)) as pool:
+        for turn in range(5):
+            calls = [pool.submit(create, server, request("rbd", image, f"s{turn}")) for image in images]
+            while not all(call.done() for call in calls):
+                tools.ceph(
+                    "config", "set", user, "rbd_cache_max_dirty", str(1_000_000 + time.monotonic_ns() % 1_000_000)
+                )
+            assert [call.result().code for call in calls] == [None] * len(images)
+        tools.ceph("config", "set", user, "rbd_default_features", "layering")
+
+        def is_followed() -> bool:
+            name = f"image-{uuid4().hex}"
+            outcome = CALLS["connect"](server, image_request(name, quotaBytes=MIB), "CreateImage")
+            assert outcome.reply, outcome
+            return bool(tools.rbd_json("info", f"rbd/{name}")["features"] == ["layering"])
+
+        wait_until(is_followed)
 
 
 @pytest.fixture(scope="module")

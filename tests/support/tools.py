@@ -8,12 +8,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import rados
 import rbd
 
 from rbd_connect.devcluster import Daemon, DevCluster
+
+_READS = {"diff", "du", "info", "ls", "status"}
+_STUCK_SECONDS = 60.0
 
 
 class ToolFailedError(AssertionError):
@@ -95,9 +99,19 @@ class Tools:
 
     def _run(self, *words: str) -> str:
         tool, *arguments = words
-        done = subprocess.run(
-            [tool, "--conf", str(self.cluster.conf), *arguments], capture_output=True, text=True, check=False
+        run = partial(
+            subprocess.run,
+            [tool, "--conf", str(self.cluster.conf), *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
         )
+        # What reads can be asked again where it is stuck; `rbd` is at times: https://tracker.ceph.com/issues/62832
+        only_reads = tool == "rbd" and not _READS.isdisjoint(arguments[:2])
+        try:
+            done = run(timeout=_STUCK_SECONDS if only_reads else None)
+        except subprocess.TimeoutExpired:
+            done = run()
         if done.returncode:
             raise ToolFailedError(f"{words}: {done.stderr}")
         return done.stdout

@@ -19,6 +19,7 @@ __all__ = ["AdminSocket", "opened"]
 
 _LENGTH = struct.Struct(">I")
 _PATIENCE_SECONDS = 1.0
+_NO_ANSWER = (OSError, ValueError, LookupError, struct.error)
 
 
 class AdminSocket:
@@ -42,10 +43,28 @@ class AdminSocket:
         ``prefix`` is what the objects' names have before the number (``rbd_image_info_t.block_name_prefix``). Where
         nothing can be found out, there are none.
         """
-        with suppress(OSError, ValueError, LookupError, struct.error):
+        with suppress(*_NO_ANSWER):
             names = [operation["object_id"] for operation in self._ask("objecter_requests")["ops"]]
             return [int(name.removeprefix(f"{prefix}."), 16) for name in names if name.startswith(f"{prefix}.")]
         return []
+
+    def options(self, prefix: str) -> list[str]:
+        """Name the options that begin so (``config show``); none where that cannot be found out."""
+        with suppress(*_NO_ANSWER):
+            return [name for name in self._ask("config show") if name.startswith(prefix)]
+        return []
+
+    def set_by_monitors(self, prefix: str) -> dict[str, object] | None:
+        """Give those of the options that begin so to which the monitors give a value (``config diff``), with that.
+
+        None where it cannot be found out.
+        """
+        with suppress(*_NO_ANSWER):
+            levels = self._ask("config diff")["diff"]
+            return {
+                name: values["mon"] for name, values in levels.items() if name.startswith(prefix) and "mon" in values
+            }
+        return None
 
     def _ask(self, command: str) -> Any:  # noqa: ANN401 - what JSON holds
         """Raises OSError where there is nobody to ask; ValueError, struct.error for no answer."""

@@ -18,6 +18,7 @@ from ..missing import no_pool
 from ..setting_types import is_exposed
 from .admin_socket import AdminSocket, opened
 from .errnos import ceph_errors, conf_errors, connect_errors
+from .pinned import Pinned
 from .pool_states import PoolStates
 from .pools import PlacementGroups
 
@@ -66,6 +67,7 @@ class Cluster:
         self._lock = threading.Lock()
         self._connection: rados.Rados | None = None
         self._admin_socket = AdminSocket()
+        self._pinned: Pinned | None = None
         self._files = Files()
         self._failures = 0
         self._failure: ServiceError | None = None
@@ -149,9 +151,15 @@ class Cluster:
         with self.connection() as connection:
             connection.blocklist_add(address)
 
-    def files_have_changed(self) -> bool:
-        """Say whether the configuration or the keyring is another than when the connection was opened."""
-        return self._files.have_changed()
+    def has_changed(self) -> bool:
+        """Say whether what the connection was made by is another now: configuration, keyring, what monitors set."""
+        return self._files.have_changed() or (self._pinned is not None and self._pinned.has_changed())
+
+    def check_alive(self) -> None:
+        """Return, where librados does (``rados_conf_get``): what is asked here takes the lock that all else needs."""
+        connection = self._connection
+        if connection is not None:
+            connection.conf_get("fsid")
 
     def close(self) -> None:
         """Close the connection (``rados_shutdown``), if there is one. No call may be under way."""
@@ -200,6 +208,7 @@ class Cluster:
             except rados.Error:
                 connection.shutdown()
                 raise
+        self._pinned = Pinned(connection, self._admin_socket)
         return connection
 
     def _options(self) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..ceph.cluster import ClusterConfig
 
-__all__ = ["Call", "Connected", "Decoder", "Hello", "Outcome", "Stale", "encode"]
+__all__ = ["Call", "Connected", "Decoder", "Hello", "Outcome", "Ping", "Pong", "encode"]
 
 _LENGTH = struct.Struct(">I")
 
@@ -54,8 +54,15 @@ class Connected:
 
 
 @dataclass(frozen=True, slots=True)
-class Stale:
-    """The files that the worker connected by have changed. It says so once."""
+class Ping:
+    """The server wants to know whether librados can be asked anything at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """It can. ``is_stale`` says whether what the worker connected by is another by now."""
+
+    is_stale: bool
 
 
 def encode(message: object) -> bytes:

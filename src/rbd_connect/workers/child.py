@@ -12,11 +12,15 @@ from typing import Any, cast
 from connectrpc.code import Code
 
 from ..errors import TryLaterError
-from .channel import Call, Connected, Decoder, Hello, Outcome, Stale, encode
+from .channel import Call, Connected, Decoder, Hello, Outcome, Ping, Pong, encode
 
 __all__ = ["Child", "start"]
 
 _END_SECONDS = 5.0
+
+_PING_SECONDS = 1.0
+# Half of what Ceph itself gives a client; and a process that is given no time by its machine is none the better for it.
+_MOST_UNANSWERED = 15
 
 _log = logging.getLogger(__name__)
 
@@ -24,7 +28,8 @@ _log = logging.getLogger(__name__)
 class Child(asyncio.Protocol):
     """One process: calls go there, and outcomes come back in whatever order.
 
-    ``address`` is that by which Ceph knows it, None while it has not connected.
+    Where it answers nothing more, it is killed. ``address`` is that by which Ceph knows it, None while it has not
+    connected.
     """
 
     def __init__(self, hello: Hello, on_stale: "Callable[[Child], None]", on_death: "Callable[[Child], None]") -> None:
@@ -39,6 +44,9 @@ class Child(asyncio.Protocol):
         self._idle = asyncio.Event()
         self._idle.set()
         self._is_to_end = False
+        self._is_stale = False
+        self._unanswered = 0
+        self._watching: asyncio.Task[None]
         self.address: str | None = None
         self.has_ended = False
 
@@ -49,6 +57,7 @@ class Child(asyncio.Protocol):
     def begin(self, process: asyncio.subprocess.Process) -> None:
         """Say which process has the other end of the socket."""
         self._process = process
+        self._watching = asyncio.create_task(self._watch())
 
     async def make(self, request_id: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Outcome:
         number = next(self._numbers)
@@ -77,14 +86,29 @@ class Child(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         for message in self._decoder.feed(data):
             match message:
-                case Stale():
-                    self._on_stale(self)
+                case Pong():
+                    self._hear(message)
                 case Connected():
                     self.address = message.address
                 case _:
                     self._settle(message)
         if not self._waiting:
             self._idle.set()
+
+    async def _watch(self) -> None:
+        """Ask it every second whether it is stuck. librados can be, for good: https://tracker.ceph.com/issues/62832."""
+        while self._unanswered < _MOST_UNANSWERED:
+            self._unanswered += 1
+            self._transport.write(encode(Ping()))
+            await asyncio.sleep(_PING_SECONDS)
+        _log.error("the worker of scope %s answers nothing more, and is killed", self._hello.config.scope)
+        self._process.kill()
+
+    def _hear(self, pong: Pong) -> None:
+        self._unanswered = 0
+        if pong.is_stale and not self._is_stale:
+            self._is_stale = True
+            self._on_stale(self)
 
     def _settle(self, outcome: Outcome) -> None:
         waiting = self._waiting.pop(outcome.number)
@@ -93,6 +117,7 @@ class Child(asyncio.Protocol):
 
     def connection_lost(self, _error: Exception | None) -> None:
         self.has_ended = True
+        self._watching.cancel()
         if self._waiting:
             _log.error("the worker of scope %s died during %d calls", self._hello.config.scope, len(self._waiting))
         for waiting in self._waiting.values():
@@ -107,7 +132,7 @@ class Child(asyncio.Protocol):
 async def start(hello: Hello, *, on_stale: Callable[[Child], None], on_death: Callable[[Child], None]) -> Child:
     """Start a process; it connects when it has something to do.
 
-    ``on_stale`` is called when the files that it connected by have changed, ``on_death`` when it has ended by itself.
+    ``on_stale`` is called when what it connected by has changed, ``on_death`` when it has ended by itself.
     """
     ours, theirs = socket.socketpair()
     with theirs:

@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
+from queue import SimpleQueue
 from typing import Any
 
 from ..ceph.cluster import Cluster, ClusterConfig
@@ -20,7 +21,7 @@ from ..ceph.sockets import Sockets
 from ..errors import ServiceError
 from ..log import configure
 from ..progress import followed
-from .channel import Call, Connected, Decoder, Outcome, Stale, encode
+from .channel import Call, Connected, Decoder, Outcome, Ping, Pong, encode
 from .threads import Threads
 
 __all__ = ["main"]
@@ -63,17 +64,19 @@ def _messages(channel: socket.socket) -> Iterator[Any]:
         yield from decoder.feed(data)
 
 
-def _serve(messages: Iterator[Call | None], worker: "_Worker") -> None:
+def _serve(messages: Iterator[Call | Ping | None], worker: "_Worker") -> None:
     sockets = Sockets()
-    for call in messages:
-        if call is not None:
-            worker.start(call)
+    for message in messages:
+        match message:
+            case Call():
+                worker.start(message)
+            case Ping():
+                worker.pings.put(message)
         worker.threads.review()
         sockets.review()
-        worker.tell_of_files()
     if worker.threads.running:
         os._exit(1)
-    worker.cluster.close()
+    worker.close()
 
 
 class _Worker:
@@ -82,9 +85,11 @@ class _Worker:
     def __init__(self, channel: socket.socket, config: ClusterConfig, threads: int) -> None:
         self.cluster = Cluster(config, on_connected=lambda address: self._send(encode(Connected(address))))
         self.threads = Threads(threads, _THREADS_PERIOD_SECONDS)
+        self.pings: SimpleQueue[Ping | None] = SimpleQueue()
         self._channel = channel
         self._sending = threading.Lock()
-        self._has_told = False
+        self._answering = threading.Thread(target=self._answer_pings, daemon=True)
+        self._answering.start()
 
     def start(self, call: Call) -> None:
         """Begin a call. Its outcome is sent when it has ended."""
@@ -104,11 +109,17 @@ class _Worker:
                 message = ended(crash=traceback.format_exc())
         self._send(message)
 
-    def tell_of_files(self) -> None:
-        """Say it once where the files that it connected by have changed."""
-        if not self._has_told and self.cluster.files_have_changed():
-            self._has_told = True
-            self._send(encode(Stale()))
+    def close(self) -> None:
+        """Close the connection to the cluster. No call may be under way."""
+        self.pings.put(None)
+        self._answering.join()
+        self.cluster.close()
+
+    def _answer_pings(self) -> None:
+        """Answer on a thread of its own: where librados is stuck, so is who asks it, and no answer comes."""
+        while self.pings.get() is not None:
+            self.cluster.check_alive()
+            self._send(encode(Pong(is_stale=self.cluster.has_changed())))
 
     def _send(self, message: bytes) -> None:
         with self._sending, suppress(OSError):  # where the server has gone, nobody is there to be told

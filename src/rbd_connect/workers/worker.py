@@ -103,7 +103,7 @@ class Worker:
     async def _new_child(self) -> Child:
         process = await child.start(
             self._hello,
-            on_stale=lambda stale: self._in_background(self._follow_files(stale)),
+            on_stale=lambda stale: self._in_background(self._follow_configuration(stale)),
             on_death=lambda dead: self._in_background(self._blocklist(dead)),
         )
         self._children = {each for each in self._children if not each.has_ended} | {process}
@@ -116,8 +116,8 @@ class Worker:
             self._child = None
             self._in_background(process.retire())
 
-    async def _follow_files(self, stale: Child) -> None:
-        """Connect by the files as they are now: try until that succeeds, and use the old connection until then."""
+    async def _follow_configuration(self, stale: Child) -> None:
+        """Connect by what is configured now: try until that succeeds, and use the old connection until then."""
         for pause in _pauses():
             if await self._renew(stale, "its configuration or keyring has changed"):
                 await stale.retire()

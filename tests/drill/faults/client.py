@@ -4,6 +4,7 @@ import json
 import subprocess
 import tempfile
 import time
+from itertools import count
 
 import rados
 
@@ -47,6 +48,16 @@ def _take_caps_away(scene: Scene) -> None:
     wait_until(lambda: any(record.answer.reason == "CEPH_CAPS_MISSING" for record in list(scene.traffic.records)))
     time.sleep(scene.stage.pace.down)
     scene.cluster.command("auth caps", entity=USER, caps=[word for pair in CAPS.items() for word in pair])
+
+
+def _configure_again_and_again(scene: Scene) -> None:
+    """The monitors give librbd's options other values, and in the end one that the next connection has to have."""
+    until = time.monotonic() + 2 * scene.stage.pace.down
+    for number in count(1):
+        scene.cluster.command("config set", who="client", name="rbd_cache_max_dirty", value=str(1_000_000 + number))
+        if time.monotonic() > until:
+            break
+    scene.cluster.command("config rm", who="client", name="rbd_cache_max_dirty")
 
 
 def _replace_again_and_again(scene: Scene) -> None:
@@ -94,5 +105,6 @@ DRILLS = (
     Drill(
         "caps taken away and given back", _take_caps_away, brings=frozenset({"CEPH_CAPS_MISSING", "CEPH_AUTH_REJECTED"})
     ),
+    Drill("configuration changed again and again", _configure_again_and_again),
     Drill("connection replaced again and again", _replace_again_and_again, callers=0),
 )

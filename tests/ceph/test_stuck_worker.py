@@ -1,0 +1,60 @@
+"""A worker process that does nothing more: it is killed, and another takes its place."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from conftest import NewImage
+from rbd_connect.ceph import operations
+from rbd_connect.ceph.cluster import ClusterConfig
+from rbd_connect.devcluster import DevCluster
+from rbd_connect.errors import TryLaterError
+from rbd_connect.spec import SnapshotSpec
+from rbd_connect.workers import child
+from rbd_connect.workers.worker import Worker
+from support.cluster import USER
+from support.tools import Tools
+
+
+def _process() -> int:
+    """The worker of the scope "stuck"."""
+    (found,) = [
+        int(path.parent.name)
+        for path in Path("/proc").glob("[0-9]*/cmdline")
+        if path.read_bytes().split(b"\0")[-2:-1] == [b"stuck"]
+    ]
+    return found
+
+
+def test_it_is_replaced_and_its_calls_are_told(
+    cluster: DevCluster, tools: Tools, new_image: NewImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = ClusterConfig(
+        scope="stuck",
+        conf=cluster.conf,
+        client=USER,
+        keyring=None,
+        connect_timeout=10,
+        mon_timeout=60,
+        osd_timeout=60,
+    )
+    image = new_image()
+    spec = SnapshotSpec(scope="stuck", pool="rbd", namespace="", image=image, snapshot="after")
+
+    async def freeze_and_call() -> None:
+        worker = Worker(config, 4)
+        await worker.run(operations.probe)
+        monkeypatch.setattr(child, "_PING_SECONDS", 0.1)
+        os.kill(_process(), signal.SIGSTOP)
+        with pytest.raises(TryLaterError) as told:
+            await worker.run(operations.create_snapshot, spec, 0)
+        assert told.value.reason == "OUTCOME_UNKNOWN"
+        monkeypatch.setattr(child, "_PING_SECONDS", 1.0)
+        await worker.run(operations.create_snapshot, spec, 0)
+        await worker.stop()
+
+    asyncio.run(freeze_and_call())
+    assert tools.snapshot(f"rbd/{image}", "after")

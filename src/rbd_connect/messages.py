@@ -32,7 +32,7 @@ def image_message(image: Image) -> storage_pb2.Image:
 
 
 def pool_message(pool: Pool) -> storage_pb2.Pool:
-    """Give a pool as its message. Fields of another type of pool stay unset."""
+    """Give a pool as its message. Fields of another type of pool, and what is unknown, stay unset."""
     erasure = pool.erasure
     return storage_pb2.Pool(
         id=pool.id,

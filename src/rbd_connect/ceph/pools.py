@@ -37,7 +37,10 @@ class Erasure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
-    """A pool. ``replicas`` or ``erasure`` is None; a quota of 0 is none; bytes are as `ceph df` has them."""
+    """A pool. ``replicas`` or ``erasure`` is None; a quota of 0 is none; bytes are as `ceph df` has them.
+
+    What is used and at the most is None where `ceph df` lacks the pool, as for a while after it was made.
+    """
 
     id: int
     name: str
@@ -46,9 +49,9 @@ class Pool:
     erasure: Erasure | None
     quota_bytes: int
     quota_objects: int
-    used_bytes: int
-    used_objects: int
-    max_bytes: int
+    used_bytes: int | None
+    used_objects: int | None
+    max_bytes: int | None
     placement_groups: int
     placement_group_states: Mapping[str, int]
     created: datetime
@@ -152,9 +155,9 @@ def _pool(
         erasure=_erasure(pool, profiles.get(pool["erasure_code_profile"], {})) if is_erasure else None,
         quota_bytes=pool["quota_max_bytes"],
         quota_objects=pool["quota_max_objects"],
-        used_bytes=used.get("bytes_used", 0),
-        used_objects=used.get("objects", 0),
-        max_bytes=used.get("max_avail", 0),
+        used_bytes=used.get("bytes_used"),
+        used_objects=used.get("objects"),
+        max_bytes=used.get("max_avail"),
         placement_groups=pool["pg_num"],
         placement_group_states=states,
         created=datetime.fromisoformat(pool["create_time"]),

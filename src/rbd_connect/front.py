@@ -33,6 +33,9 @@ __all__ = ["Front"]
 
 _log = logging.getLogger(__name__)
 
+# So long a stranger waits for his answer: who tries one credential after the other takes the less from others.
+_STRANGERS_SECONDS = 0.05
+
 Method = Callable[[Any, Granted], Awaitable[Message]]
 
 
@@ -73,6 +76,7 @@ class Front:
         except UnauthenticatedError as error:
             if procedure.changes:
                 self._audit.write(record(caller, procedure.action, None, code=error.code.value, reason=error.reason))
+            await rpc.pause(_STRANGERS_SECONDS)
             raise
         calling(caller.identified(identity))
 

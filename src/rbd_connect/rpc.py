@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from .details import error_details
 from .errors import ServiceError
 
-__all__ = ["Failure", "deadline", "not_started", "outcome_unknown", "refused", "set_deadline"]
+__all__ = ["Failure", "deadline", "not_started", "outcome_unknown", "pause", "refused", "set_deadline"]
 
 _log = logging.getLogger(__name__)
 _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
@@ -41,6 +41,13 @@ def set_deadline(seconds: float) -> None:
 def deadline() -> float | None:
     """Give the time of the event loop's clock by which the call on this task is to be answered."""
     return _deadline.get()
+
+
+async def pause(seconds: float) -> None:
+    """Wait for so long, and never for longer than the call has time."""
+    latest = _deadline.get()
+    remaining = seconds if latest is None else latest - asyncio.get_running_loop().time()
+    await asyncio.sleep(min(seconds, remaining))
 
 
 def not_started() -> ServiceError:

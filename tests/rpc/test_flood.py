@@ -14,6 +14,7 @@ from support.strangers import flood
 from support.tools import write_scope
 
 _CALLS = 20_000
+_CONNECTIONS = 250
 _MOST_GROWTH_BYTES = 4 << 20
 
 
@@ -33,7 +34,7 @@ def test_wrong_tokens_leave_nothing_and_hold_up_nobody(served: tuple[Server, str
         return CALLS["grpc"](server, {"scope": "test"}, "ListPools", bearer(token))
 
     async def beside() -> list[Outcome]:
-        flooding = asyncio.create_task(flood(server, _CALLS, 16))
+        flooding = asyncio.create_task(flood(server, _CALLS, _CONNECTIONS))
         outcomes = []
         while not flooding.done():
             outcomes.append(await asyncio.to_thread(listed))
@@ -41,7 +42,7 @@ def test_wrong_tokens_leave_nothing_and_hold_up_nobody(served: tuple[Server, str
         return outcomes
 
     assert listed().code is None
-    asyncio.run(flood(server, 2000, 16))
+    asyncio.run(flood(server, 2000, _CONNECTIONS))
     before = Held.by(server)
     outcomes = asyncio.run(beside())
     assert {outcome.code for outcome in outcomes} == {None}

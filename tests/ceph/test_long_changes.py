@@ -11,28 +11,14 @@ import rbd
 
 from conftest import MIB, NewImage
 from rbd_connect.ceph import heartbeat, image_lock, operations
-from rbd_connect.ceph.cluster import Cluster, ClusterConfig
+from rbd_connect.ceph.cluster import Cluster
 from rbd_connect.ceph.image import changing
 from rbd_connect.devcluster import DevCluster
 from rbd_connect.spec import ImageSpec, SnapshotSpec
-from support.cluster import USER
+from support.cluster import config_of
 from support.tools import Tools
 
-_OBJECTS = 4096
 _SIZE = 16 * MIB
-
-
-def _connected(cluster: DevCluster, conf: Path | None = None) -> Cluster:
-    config = ClusterConfig(
-        scope="test",
-        conf=conf or cluster.conf,
-        client=USER,
-        keyring=None,
-        connect_timeout=10,
-        mon_timeout=60,
-        osd_timeout=60,
-    )
-    return Cluster(config)
 
 
 @pytest.fixture
@@ -59,7 +45,7 @@ def test_the_log_says_how_far_one_is(
     monkeypatch.setattr(heartbeat, "_EVERY_SECONDS", 0.05)
     caplog.set_level(logging.INFO)
     place = {"scope": "test", "pool": "rbd", "namespace": "", "image": many_objects}
-    connected = _connected(cluster)
+    connected = Cluster(config_of(cluster))
     if change == "rollback":
         operations.roll_back(connected, SnapshotSpec(**place, snapshot="first"))
     else:
@@ -80,7 +66,7 @@ def test_others_are_kept_off_for_longer_than_a_lease(
     monkeypatch.setattr(image_lock, "_LEASE_SECONDS", 1)
     monkeypatch.setattr(image_lock, "_RENEWAL_SECONDS", 0.2)
     name = new_image()
-    connected = _connected(cluster)
+    connected = Cluster(config_of(cluster))
 
     def is_free(ioctx: rados.Ioctx, header: str) -> bool:
         try:
@@ -104,7 +90,7 @@ def test_a_configured_admin_socket_is_where_it_was_configured(cluster: DevCluste
     asked_for = tmp_path / "client.asok"
     conf = tmp_path / "ceph.conf"
     conf.write_text(f"{cluster.conf.read_text()}\n[client]\nadmin_socket = {asked_for}\n")
-    connected = _connected(cluster, conf)
+    connected = Cluster(config_of(cluster, conf=conf))
     connected.probe()
     assert asked_for.is_socket()
     connected.close()

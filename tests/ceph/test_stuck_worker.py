@@ -9,13 +9,12 @@ import pytest
 
 from conftest import NewImage
 from rbd_connect.ceph import operations
-from rbd_connect.ceph.cluster import ClusterConfig
 from rbd_connect.devcluster import DevCluster
 from rbd_connect.errors import TryLaterError
 from rbd_connect.spec import SnapshotSpec
 from rbd_connect.workers import child
 from rbd_connect.workers.worker import Worker
-from support.cluster import USER
+from support.cluster import config_of
 from support.tools import Tools
 
 
@@ -32,20 +31,11 @@ def _process() -> int:
 def test_it_is_replaced_and_its_calls_are_told(
     cluster: DevCluster, tools: Tools, new_image: NewImage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = ClusterConfig(
-        scope="stuck",
-        conf=cluster.conf,
-        client=USER,
-        keyring=None,
-        connect_timeout=10,
-        mon_timeout=60,
-        osd_timeout=60,
-    )
     image = new_image()
     spec = SnapshotSpec(scope="stuck", pool="rbd", namespace="", image=image, snapshot="after")
 
     async def freeze_and_call() -> None:
-        worker = Worker(config, 4)
+        worker = Worker(config_of(cluster, "stuck"), 4)
         await worker.run(operations.probe)
         monkeypatch.setattr(child, "_PING_SECONDS", 0.1)
         os.kill(_process(), signal.SIGSTOP)

@@ -132,6 +132,21 @@ def test_a_caller_that_goes_away_is_not_waited_for(
     wait_until(lambda: "unheard" in {snapshot["name"] for snapshot in tools.snapshots(f"rbd/{image}")})
 
 
+def test_a_grpc_client_may_ask_over_and_over_whether_its_connection_lives(
+    server: Server, cluster: DevCluster, new_image: NewImage
+) -> None:
+    """A call that takes long is as quiet as a connection that is dead."""
+    options = [("grpc.keepalive_time_ms", 1000), ("grpc.http2.max_pings_without_data", 0)]
+    with grpc.insecure_channel(server.grpc_address, options) as channel:
+        stub = grpc_stubs().StorageServiceStub(channel)
+        body = CreateImageSnapshotRequest(scope="test", pool_name="rbd", image_name=new_image(), snapshot_name="first")
+        with held_up(server, cluster):
+            call = stub.CreateImageSnapshot.future(body, timeout=60)
+            with pytest.raises(grpc.FutureTimeoutError):
+                call.result(timeout=6)
+        assert call.result().name == "first"
+
+
 def test_reflection_tells_all_there_is(server: Server) -> None:
     """Clients ask by v1 first, and by v1alpha where there is none."""
     url = f"http://{server.grpc_address}"

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from rbd_connect.ceph.cluster import ClusterConfig
 from rbd_connect.devcluster import DevCluster, Shape
 
-__all__ = ["CAPS", "POOL", "QUICK", "SCOPE", "USER", "booted"]
+__all__ = ["CAPS", "POOL", "QUICK", "SCOPE", "USER", "booted", "config_of"]
 
 SCOPE = "test"
 POOL = "rbd"
@@ -22,3 +23,16 @@ def booted(folder: Path, shape: Shape = QUICK) -> Iterator[DevCluster]:
         cluster.create_pool(POOL)
         cluster.create_user(USER, **CAPS)
         yield cluster
+
+
+def config_of(cluster: DevCluster, scope: str = SCOPE, *, conf: Path | None = None) -> ClusterConfig:
+    """Say how a server would connect to a cluster."""
+    return ClusterConfig(
+        scope=scope,
+        conf=conf or cluster.conf,
+        client=USER,
+        keyring=None,
+        connect_timeout=10,
+        mon_timeout=60,
+        osd_timeout=60,
+    )

@@ -35,6 +35,7 @@ _GZIP = GzipCompression()
 _GZIP_MAGIC = b"\x1f\x8b"
 _IDENTITY_AND_GZIP = 1 << 0 | 1 << 2
 _HEAD_START_SECONDS = 0.02
+_LEAST_PING_MILLISECONDS = 500
 _DETAILS_KEY = "grpc-status-details-bin"
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -93,6 +94,10 @@ def _options(limits: LimitSettings) -> tuple[tuple[str, int], ...]:
         ("grpc.absolute_max_metadata_size", 4 * MAX_HEADER_BYTES),
         ("grpc.server_handshake_timeout_ms", limits.header_timeout * 1000),
         ("grpc.max_connection_idle_ms", limits.idle_timeout * 1000),
+        # By default, who asks more often than every five minutes whether a quiet connection lives loses it, and his
+        # calls. https://github.com/grpc/grpc/blob/master/doc/keepalive.md
+        ("grpc.http2.min_ping_interval_without_data_ms", _LEAST_PING_MILLISECONDS),
+        ("grpc.keepalive_permit_without_calls", 1),
     )
 
 

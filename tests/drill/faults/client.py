@@ -54,10 +54,10 @@ def _configure_again_and_again(scene: Scene) -> None:
     """The monitors give librbd's options other values, and in the end one that the next connection has to have."""
     until = time.monotonic() + 2 * scene.stage.pace.down
     for number in count(1):
-        scene.cluster.command("config set", who="client", name="rbd_cache_max_dirty", value=str(1_000_000 + number))
+        scene.cluster.command("config set", who=USER, name="rbd_cache_max_dirty", value=str(1_000_000 + number))
         if time.monotonic() > until:
             break
-    scene.cluster.command("config rm", who="client", name="rbd_cache_max_dirty")
+    scene.cluster.command("config rm", who=USER, name="rbd_cache_max_dirty")
 
 
 def _replace_again_and_again(scene: Scene) -> None:

@@ -78,11 +78,12 @@ debian debian-test debian-bench debian-drill:
 	$$sudo apt-get update -qq; \
 	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing
 
+# Debian's own packages for that Python may want other versions; they do not use this environment.
 .venv/installed: requirements.lock pyproject.toml | debian
 	@echo 'Making the virtual environment .venv'
 	@rm -rf .venv
 	@$(PYTHON) -m venv --system-site-packages .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-warn-conflicts --require-hashes -r requirements.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 

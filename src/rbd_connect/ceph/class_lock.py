@@ -6,13 +6,20 @@ encoded here (src/cls/lock/cls_lock_ops.h).
 
 import logging
 import struct
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import uuid4
 
 import rados
 
+from ..backoff import pauses
+
 __all__ = ["ClassLock"]
+
+_FIRST_PAUSE_SECONDS = 0.002
+_LONGEST_PAUSE_SECONDS = 0.05
+_LOOK_SECONDS = 0.25  # how often who has it is looked at
 
 # LIBRADOS_OPERATION_FULL_TRY, which the bindings lack: where there is no space, a lock can be let go nevertheless.
 _FULL_TRY = 64
@@ -40,13 +47,24 @@ class ClassLock:
         self._cookie = uuid4().hex
         self._letting_go: rados.Completion | None = None
 
-    def try_to_take(self) -> bool:
-        """Say whether it was taken; else somebody has it. Raises what the bindings raise."""
-        try:
-            self._ioctx.lock_exclusive(self._oid, self._name, self._cookie, _DESCRIPTION, self._seconds, 0)
-        except rados.ObjectBusy:
-            return False
-        return True
+    def take(self, patience: float, is_gone: Callable[[int], bool] | None = None) -> bool:
+        """Wait for it, so many seconds at the most, and say whether it was taken.
+
+        ``is_gone`` says of a RADOS client, by its number, whether the lock may be taken away from it. Raises what the
+        bindings raise.
+        """
+        deadline = time.monotonic() + patience
+        look = time.monotonic() + _LOOK_SECONDS
+        for pause in pauses(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS):
+            if self._try_to_take():
+                return True
+            if time.monotonic() > deadline:
+                return False
+            if is_gone is not None and time.monotonic() > look:
+                self._break_if(is_gone)
+                look = time.monotonic() + _LOOK_SECONDS
+            time.sleep(pause)
+        raise AssertionError
 
     def renew(self) -> None:
         """Ask for as many seconds again, where it is still ours. Nothing is waited for."""
@@ -73,8 +91,15 @@ class ClassLock:
         assert self._letting_go is not None  # noqa: S101 - begun just now, or before
         self._letting_go.wait_for_complete()
 
-    def break_if(self, is_gone: Callable[[int], bool]) -> None:
-        """Take it away from who has it, where that RADOS client, by its number, is gone."""
+    def _try_to_take(self) -> bool:
+        try:
+            self._ioctx.lock_exclusive(self._oid, self._name, self._cookie, _DESCRIPTION, self._seconds, 0)
+        except rados.ObjectBusy:
+            return False
+        return True
+
+    def _break_if(self, is_gone: Callable[[int], bool]) -> None:
+        """Take it away from who has it, where that one is gone."""
         _, reply = self._ioctx.execute(self._oid, "lock", "get_info", _struct(_string(self._name)))
         holder = _Holder.read(reply)
         if holder is None or not is_gone(holder.client):

@@ -5,14 +5,12 @@ either may find that the other was faster. While it is deleted an image cannot b
 changes will not do: this one is on the object by which librbd notes what it deletes.
 """
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 
 import rados
 
-from ..backoff import pauses
 from ..progress import phase
 from .class_lock import ClassLock
 from .image_lock import LOCK_NAME, locked_elsewhere
@@ -27,9 +25,6 @@ _LEASE_SECONDS = 3
 _RENEWAL_SECONDS = 0.5
 _PATIENCE_SECONDS = 5.0
 
-_FIRST_PAUSE_SECONDS = 0.005
-_LONGEST_PAUSE_SECONDS = 0.1
-
 
 @contextmanager
 def alone_to_delete(ioctx: rados.Ioctx, image: str) -> Iterator[None]:
@@ -42,19 +37,10 @@ def alone_to_delete(ioctx: rados.Ioctx, image: str) -> Iterator[None]:
     lock = ClassLock(ioctx, TRASH, name, seconds=_LEASE_SECONDS)
     try:
         with phase("lock"):
-            _wait_for(lock)
+            if not lock.take(_PATIENCE_SECONDS):
+                raise locked_elsewhere()
         with ticking(_RENEWAL_SECONDS, lock.renew):
             yield
     finally:
         with phase("unlock"), suppress(rados.Error):
             lock.wait_until_let_go()
-
-
-def _wait_for(lock: ClassLock) -> None:
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    for pause in pauses(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS):
-        if lock.try_to_take():
-            return
-        if time.monotonic() > deadline:
-            raise locked_elsewhere()
-        time.sleep(pause)

@@ -4,7 +4,6 @@ librbd lets every one of several clients that create the same snapshot at once s
 The lock binds nobody else; Ceph's own tools and a running VM's exclusive lock have nothing to do with it.
 """
 
-import time
 from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Self
@@ -13,7 +12,6 @@ import rados
 import rbd
 from connectrpc.code import Code
 
-from ..backoff import pauses
 from ..errors import TryLaterError
 from ..progress import phase
 from .class_lock import ClassLock
@@ -29,11 +27,6 @@ _RENEWAL_SECONDS = 10.0
 
 # What a dead one sent last, an OSD that has to wait for the monitor may do seconds later.
 _PATIENCE_SECONDS = _LEASE_SECONDS + 10
-
-_LOOK_SECONDS = 0.25  # how often who has it is looked at
-
-_FIRST_PAUSE_SECONDS = 0.002
-_LONGEST_PAUSE_SECONDS = 0.05
 
 
 class ImageLock:
@@ -51,8 +44,17 @@ class ImageLock:
         """
         header = f"{name}.rbd" if image.old_format() else f"rbd_header.{image.id()}"
         self._lock = ClassLock(self._ioctx, header, LOCK_NAME, seconds=_LEASE_SECONDS)
+
+        def is_gone(client: int) -> bool:
+            """Say whether a holder has the image open no longer.
+
+            So it is with one that was blocklisted, or has been gone for as long as Ceph waits for a watcher (30 s).
+            """
+            return client not in {watcher["id"] for watcher in image.watchers_list()}
+
         with phase("lock"):
-            _wait_for(self._lock, image)
+            if not self._lock.take(_PATIENCE_SECONDS, is_gone):
+                raise locked_elsewhere()
         self._renewing.enter_context(ticking(_RENEWAL_SECONDS, self._lock.renew))
 
     def let_go(self) -> None:
@@ -77,24 +79,3 @@ class ImageLock:
 def locked_elsewhere() -> TryLaterError:
     """Give what is told where another server does not let go of a lock."""
     return TryLaterError(Code.UNAVAILABLE, "IMAGE_LOCKED", "Another server is at a change of the image.", seconds=5)
-
-
-def _wait_for(lock: ClassLock, image: rbd.Image) -> None:
-    def is_gone(client: int) -> bool:
-        """Say whether a holder has the image open no longer.
-
-        So it is with a client that was blocklisted, or has been gone for as long as Ceph waits for a watcher (30 s).
-        """
-        return client not in {watcher["id"] for watcher in image.watchers_list()}
-
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    look = time.monotonic() + _LOOK_SECONDS
-    for pause in pauses(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS):
-        if lock.try_to_take():
-            return
-        if time.monotonic() > deadline:
-            raise locked_elsewhere()
-        if time.monotonic() > look:
-            lock.break_if(is_gone)
-            look = time.monotonic() + _LOOK_SECONDS
-        time.sleep(pause)

@@ -1,4 +1,4 @@
-"""Settings: what may be set, and what holds where nothing is. Imports nothing of ours."""
+"""Settings: what may be set, and what holds where nothing is."""
 
 from collections.abc import Iterator
 from pathlib import Path

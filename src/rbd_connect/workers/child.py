@@ -46,7 +46,7 @@ class Child(asyncio.Protocol):
         self._is_to_end = False
         self._is_stale = False
         self._unanswered = 0
-        self._watching: asyncio.Task[None]
+        self._watching: asyncio.Task[None] | None = None
         self.address: str | None = None
         self.has_ended = False
 
@@ -117,7 +117,8 @@ class Child(asyncio.Protocol):
 
     def connection_lost(self, _error: Exception | None) -> None:
         self.has_ended = True
-        self._watching.cancel()
+        if self._watching is not None:
+            self._watching.cancel()
         if self._waiting:
             _log.error("the worker of scope %s died during %d calls", self._hello.config.scope, len(self._waiting))
         for waiting in self._waiting.values():

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -18,12 +19,12 @@ from support.cluster import config_of
 from support.tools import Tools
 
 
-def _process() -> int:
-    """The worker of the scope "stuck"."""
+def _process(scope: str) -> int:
+    """The worker of a scope."""
     (found,) = [
         int(path.parent.name)
         for path in Path("/proc").glob("[0-9]*/cmdline")
-        if path.read_bytes().split(b"\0")[-2:-1] == [b"stuck"]
+        if path.read_bytes().split(b"\0")[-2:-1] == [scope.encode()]
     ]
     return found
 
@@ -32,13 +33,14 @@ def test_it_is_replaced_and_its_calls_are_told(
     cluster: DevCluster, tools: Tools, new_image: NewImage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = new_image()
-    spec = SnapshotSpec(scope="stuck", pool="rbd", namespace="", image=image, snapshot="after")
+    scope = f"stuck-{uuid4().hex}"
+    spec = SnapshotSpec(scope=scope, pool="rbd", namespace="", image=image, snapshot="after")
 
     async def freeze_and_call() -> None:
-        worker = Worker(config_of(cluster, "stuck"), 4)
+        worker = Worker(config_of(cluster, scope), 4)
         await worker.run(operations.probe)
         monkeypatch.setattr(child, "_PING_SECONDS", 0.1)
-        os.kill(_process(), signal.SIGSTOP)
+        os.kill(_process(scope), signal.SIGSTOP)
         with pytest.raises(TryLaterError) as told:
             await worker.run(operations.create_snapshot, spec, 0)
         assert told.value.reason == "OUTCOME_UNKNOWN"

@@ -1,4 +1,4 @@
-"""One real cluster and one real server for the whole run; an image of its own for each test."""
+"""One real cluster and one real server for each process of the run; an image of its own for each test."""
 
 import itertools
 from collections.abc import Callable, Iterator

@@ -152,12 +152,14 @@ class DevCluster:
         def clean() -> bool:
             status = self.command("status")
             groups = status["pgmap"]
-            states = {state["state_name"]: state["count"] for state in groups.get("pgs_by_state", [])}
+            # They are also where they are scrubbed, or rid of what snapshots left: active+clean+snaptrim.
+            states = groups.get("pgs_by_state", [])
+            number = sum(state["count"] for state in states if state["state_name"].startswith("active+clean"))
             return bool(
                 len(status["quorum"]) == len(self.monitors)
                 and status["mgrmap"]["available"]
                 and status["osdmap"]["num_up_osds"] == 1
-                and states.get("active+clean", 0) == groups["num_pgs"] == self._placement_groups()
+                and number == groups["num_pgs"] == self._placement_groups()
             )
 
         self._wait(clean, "the placement groups to be active+clean")

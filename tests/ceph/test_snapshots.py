@@ -22,8 +22,9 @@ with rados.Rados(conffile=conf, name="client.admin") as connection, connection.o
 
 def test_one_that_is_removed_meanwhile_does_not_hide_the_others(tools: Tools, new_image: NewImage) -> None:
     name = new_image()
+    tools.rbd("snap", "create", "--no-progress", f"rbd/{name}@kept")
+    # This handle takes no exclusive lock: who has it may be taken for dead by the other, who wants it, and blocklisted.
     with tools.ioctx() as ioctx, rbd.Image(ioctx, name) as image:
-        image.create_snap("kept")
         words = [sys.executable, "-c", _MAKES_AND_REMOVES, str(tools.cluster.conf), name]
         with subprocess.Popen(words) as other:
             while other.poll() is None:

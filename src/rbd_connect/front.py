@@ -68,6 +68,7 @@ class Front:
 
     async def admit(self, procedure: Procedure, caller: Caller) -> None:
         """Find out who makes the call that begins on this task. Raises ServiceError where that is not known in time."""
+        began = time.monotonic()
         try:
             async with asyncio.timeout_at(rpc.deadline()):
                 identity = await self._policy.identity(caller.authorizations, caller.door)
@@ -75,7 +76,17 @@ class Front:
             raise rpc.not_started() from None
         except UnauthenticatedError as error:
             if procedure.changes:
-                self._audit.write(record(caller, procedure.action, None, code=error.code.value, reason=error.reason))
+                self._audit.write(
+                    record(
+                        caller,
+                        procedure.action,
+                        None,
+                        code=error.code.value,
+                        reason=error.reason,
+                        duration_ms=_milliseconds(began, time.monotonic()),
+                        final=None,
+                    )
+                )
             await rpc.pause(_STRANGERS_SECONDS)
             raise
         calling(caller.identified(identity))
@@ -156,7 +167,7 @@ class Front:
                 task,
                 code=call.outcome,
                 reason=call.error.reason if call.error else None,
-                duration_ms=round((call.ended - call.started) * 1000, 1),
+                duration_ms=_milliseconds(call.started, call.ended),
                 final=final,
             )
             self._audit.write(line)
@@ -178,6 +189,10 @@ def _unforeseen(request_id: str) -> ServiceError:
     return ServiceError(
         Code.INTERNAL, "INTERNAL", f"The server failed; its log has more under the request id {request_id}."
     )
+
+
+def _milliseconds(began: float, ended: float) -> float:
+    return round((ended - began) * 1000, 1)
 
 
 def _final(task: "asyncio.Task[Any]") -> str:

@@ -97,6 +97,7 @@ def test_what_was_not_let_is_a_line_too(server: Server, token: str, transport: s
     assert (hidden["subject"], hidden["code"], hidden["image"]) == ("alice", "not_found", "secret")
     assert (elsewhere["action"], elsewhere["reason"]) == ("image.delete", "SCOPE_NOT_FOUND")
     assert {line["transport"] for line in (stranger, hidden, elsewhere)} == {transport}
+    assert list(stranger) == list(hidden) == list(elsewhere)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from heapq import heappop, heappush
-from itertools import count
+from math import inf
 
 __all__ = ["ticking"]
 
@@ -25,6 +24,7 @@ def ticking(seconds: float, tick: Callable[[], object]) -> Iterator[None]:
         yield
     finally:
         repeated.end()
+        _clock.remove(repeated)
 
 
 class _Repeated:
@@ -52,37 +52,49 @@ class _Repeated:
 
 
 class _Clock:
-    """The thread, which is started when it is needed, and what it calls next."""
+    """The thread, which is started when it is needed, and when it calls what next.
+
+    What ends before it is due wakes nobody: so it is with the lock of nearly every call.
+    """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._due: list[tuple[float, int, _Repeated]] = []
-        self._numbers = count()
+        self._due: dict[_Repeated, float] = {}
+        self._wakes = inf
         self._thread: threading.Thread | None = None
 
     def add(self, repeated: _Repeated) -> None:
-        due = (time.monotonic() + repeated.seconds, next(self._numbers), repeated)
+        due = time.monotonic() + repeated.seconds
         with self._changed:
-            heappush(self._due, due)
+            self._due[repeated] = due
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="ticking", daemon=True)
                 self._thread.start()
-            elif self._due[0] is due:  # else it wakes soon enough
+            elif due < self._wakes:
                 self._changed.notify()
+
+    def remove(self, repeated: _Repeated) -> None:
+        with self._changed:
+            self._due.pop(repeated, None)
 
     def _run(self) -> None:
         while True:
-            repeated = self._next()
-            if repeated.call():
-                self.add(repeated)
+            for repeated in self._next():
+                if repeated.call():
+                    self.add(repeated)
 
-    def _next(self) -> _Repeated:
-        """Wait for what is due next."""
+    def _next(self) -> list[_Repeated]:
+        """Wait until something is due, and give all that is."""
         with self._changed:
-            while not self._due or self._due[0][0] > time.monotonic():
-                self._changed.wait(self._due[0][0] - time.monotonic() if self._due else None)
-            _, _, repeated = heappop(self._due)
-            return repeated
+            while True:
+                now = time.monotonic()
+                found = [repeated for repeated, due in self._due.items() if due <= now]
+                for repeated in found:
+                    del self._due[repeated]
+                if found:
+                    return found
+                self._wakes = min(self._due.values(), default=inf)
+                self._changed.wait(None if self._wakes == inf else self._wakes - now)
 
 
 _clock = _Clock()

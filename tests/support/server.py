@@ -144,7 +144,9 @@ def phases(server: Server, word: str) -> dict[str, float]:
 
 
 def is_ready(server: Server) -> bool:
-    """Say whether it reaches its clusters. It asks their monitors for that, whatever it knows."""
+    """Say whether it reaches its clusters. It asks their monitors for that, whatever it knows; then it knows also which
+    pools are full, which it otherwise asks at most every two seconds.
+    """
     with suppress(HTTPError):
         return bool(urlopen(f"{server.url}/readyz").status == 200)  # noqa: S310 - no other scheme
     return False

@@ -14,7 +14,7 @@ from conftest import NewImage
 from rbd_connect.devcluster import DevCluster
 from support.access import Tokens, bearer, grant
 from support.clients import CALLS, Call, image_request, in_time, request
-from support.server import Server, run_server
+from support.server import Server, held_up, run_server
 from support.tools import Tools, frozen, is_open, wait_until, write_scope
 from support.wire import TRANSPORTS, let_down, send, valid
 
@@ -117,7 +117,7 @@ def test_how_it_ended_is_told_of_a_call_whose_caller_had_gone(
     server: Server, cluster: DevCluster, tools: Tools, token: str, new_image: NewImage
 ) -> None:
     image = new_image()
-    with tools.ioctx() as ioctx, frozen(cluster.mon):
+    with tools.ioctx() as ioctx, held_up(server, cluster):
         asked = valid("connect-json", "test", image, "left")
         headers = [*asked.headers, (b"authorization", b"Bearer " + token.encode())]
         with let_down(server, replace(asked, headers=headers)):

@@ -13,7 +13,7 @@ import rbd
 from conftest import NewImage
 from rbd_connect.devcluster import DevCluster
 from support.clients import CLIENTS, Client, Outcome, create, request
-from support.server import Server, is_ready, run_server
+from support.server import Server, held_up, is_ready, run_server
 from support.tools import Tools, frozen, kill_lock_owner, wait_until, write_scope
 
 every_client = pytest.mark.parametrize("client", [pytest.param(client, id=name) for name, client in CLIENTS.items()])
@@ -241,6 +241,7 @@ class TestOutages:
         image = new_image(written=1)
         assert create(impatient, request("rbd", image, "before")).reply
         body = request("rbd", image, "during")
+        wait_until(lambda: is_ready(impatient))
         with frozen(getattr(cluster, daemon)):
             assert_error(create(impatient, body), body, "unavailable", reason, "ETIMEDOUT")
         retried = create(impatient, body)
@@ -256,7 +257,7 @@ class TestOutages:
         assert create(impatient, request("rbd", image, "before")).reply
         kill_lock_owner(tools, image)
         body = request("rbd", image, "during")
-        with frozen(cluster.mon):
+        with held_up(impatient, cluster):
             assert_error(create(impatient, body), body, "unavailable", "LOCK_UNAVAILABLE", "EROFS")
         assert create(impatient, body).reply
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,8 +13,8 @@ from conftest import NewImage
 from rbd_connect.devcluster import DevCluster
 from support.access import Tokens, bearer, grant
 from support.clients import CALLS, Call, request
-from support.server import Server, run_server
-from support.tools import Tools, frozen, is_open, wait_until, write_scope
+from support.server import Server, held_up, run_server
+from support.tools import Tools, is_open, wait_until, write_scope
 from support.wire import TRANSPORTS, let_down, valid
 
 _PLACES = 4
@@ -41,11 +42,6 @@ def asked(server: Server, token: str) -> str:
     return CALLS["connect"](server, body, "DeleteImageSnapshot", bearer(token)).reason
 
 
-def know_of_room(server: Server, image: str, token: str) -> None:
-    """Let the server know, for two seconds, that the pool has room, for which it would ask the monitor."""
-    assert CALLS["connect"](server, request("rbd", image, "s"), "CreateImageSnapshot", bearer(token)).reply
-
-
 @pytest.fixture
 def callers(server: Server, tokens: Tokens) -> tuple[str, str]:
     """Two tokens that are valid by now."""
@@ -61,8 +57,7 @@ def test_who_has_all_his_places_is_told_so_and_nobody_else(
     greedy, modest = callers
     images = [new_image() for _ in range(_PLACES + 1)]
     with ThreadPoolExecutor(2 * _PLACES) as pool:
-        know_of_room(server, new_image(), modest)
-        with tools.ioctx() as ioctx, frozen(cluster.mon):
+        with tools.ioctx() as ioctx, held_up(server, cluster):
             running = [
                 pool.submit(call, server, request("rbd", image, "s"), "CreateImageSnapshot", bearer(greedy))
                 for image in images[:_PLACES]
@@ -82,12 +77,13 @@ def test_who_goes_away_has_his_places_until_ceph_has_done_with_them(
 ) -> None:
     greedy, modest = callers
     images = [new_image() for _ in range(_PLACES)]
-    know_of_room(server, new_image(), modest)
-    with tools.ioctx() as ioctx, frozen(cluster.mon):
-        for image in images:
-            create = valid(transport, "test", image, "s")
-            headers = [*create.headers, (b"authorization", b"Bearer " + greedy.encode())]
-            with let_down(server, replace(create, headers=headers)):
+    with tools.ioctx() as ioctx, held_up(server, cluster):
+        with ExitStack() as calls:
+            for image in images:
+                create = valid(transport, "test", image, "s")
+                headers = [*create.headers, (b"authorization", b"Bearer " + greedy.encode())]
+                calls.enter_context(let_down(server, replace(create, headers=headers)))
+            for image in images:
                 wait_until(partial(is_open, ioctx, image))
         wait_until(lambda: server.log.read_text().count(" canceled ") == _PLACES)
         assert asked(server, greedy) == "SUBJECT_BUSY"

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -106,11 +106,13 @@ class Tools:
             text=True,
             check=False,
         )
-        # What reads can be asked again where it is stuck; `rbd` is at times: https://tracker.ceph.com/issues/62832
-        only_reads = tool == "rbd" and not _READS.isdisjoint(arguments[:2])
-        try:
-            done = run(timeout=_STUCK_SECONDS if only_reads else None)
-        except subprocess.TimeoutExpired:
+        done = None
+        if tool == "rbd" and not _READS.isdisjoint(arguments[:2]):
+            # What reads can be asked again: `rbd` is stuck at times (https://tracker.ceph.com/issues/62832), or aborts
+            # as it closes several images at once, with all it should print unprinted.
+            with suppress(subprocess.TimeoutExpired):
+                done = run(timeout=_STUCK_SECONDS)
+        if done is None or done.returncode < 0:
             done = run()
         if done.returncode:
             raise ToolFailedError(f"{words}: {done.stderr}")

@@ -43,6 +43,14 @@ def tools(cluster: DevCluster) -> Tools:
     return Tools(cluster)
 
 
+@pytest.fixture
+def short_watches(tools: Tools) -> Iterator[None]:
+    """Let Ceph take a client that has gone for alive for one second, not for thirty."""
+    tools.ceph("config", "set", "osd", "osd_client_watch_timeout", "1")
+    yield
+    tools.ceph("config", "rm", "osd", "osd_client_watch_timeout")
+
+
 @pytest.fixture(scope="session")
 def server(cluster: DevCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server of that cluster as scope test, on a free port."""

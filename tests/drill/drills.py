@@ -11,6 +11,9 @@ from .verdict import Verdict, judge, look
 __all__ = ["Drill", "Report", "run"]
 
 _PATIENCE_SECONDS = 120.0
+# What `rbd snap create` takes during the calls of a drill, at the most. Where a machine is too busy for that, healing
+# may take as much longer as that does.
+_YARDSTICK_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -51,9 +54,11 @@ def run(drill: Drill, stage: Stage) -> Report:
     """Keep calling while something is broken and mended, and see what became of each call."""
     scene = Scene.on(stage)
     with scene.traffic.on(stage.server, scene.images, drill.callers):
+        scene.traffic.success_everywhere(time.perf_counter(), _PATIENCE_SECONDS, scene.images[: drill.callers])
         time.sleep(stage.pace.calm)
+        slowness = max(1.0, _snap_create(scene, "before") / _YARDSTICK_SECONDS)
         drill.fault(scene)
-        scene.tools.rbd("snap", "create", "--no-progress", f"{scene.witness}@healthy")
+        _snap_create(scene, "healthy")
         healthy = time.perf_counter()
         left = [image for image in scene.images[: drill.callers] if image not in scene.gone]
         heal = scene.traffic.first_success(stage.server, scene.quiet_image, _PATIENCE_SECONDS)
@@ -64,5 +69,15 @@ def run(drill: Drill, stage: Stage) -> Report:
     looked = look(stage.tools, {record.image for record in records} - scene.gone)
     verdict = judge(records, looked, scene.gone, drill.brings)
     for seconds, limit in ((heal, drill.heals_within), (everywhere, drill.everywhere_within)):
-        scene.expect(seconds is not None and seconds <= limit, f"it healed after {seconds} s, not within {limit:g}")
+        allowed = limit * slowness
+        scene.expect(
+            seconds is not None and seconds <= allowed, f"it healed after {seconds} s, not within {allowed:.2g}"
+        )
     return Report(drill, records, heal, everywhere, replace(verdict, wrong=[*verdict.wrong, *scene.wrong]))
+
+
+def _snap_create(scene: Scene, name: str) -> float:
+    """Make a snapshot by `rbd`, and give the seconds it took."""
+    started = time.perf_counter()
+    scene.tools.rbd("snap", "create", "--no-progress", f"{scene.witness}@{name}")
+    return time.perf_counter() - started

@@ -76,11 +76,11 @@ class TestHalves:
         assert call(server, image_request(half), "DeleteImage").reply == {}
         assert call(server, image_request(half, quotaBytes=MIB), "CreateImage").reply
 
+    @pytest.mark.usefixtures("short_watches")
     def test_a_deletion_that_was_interrupted_is_finished_by_the_next(
         self, server: Server, tools: Tools, cluster: DevCluster
     ) -> None:
         name = "interrupted"
-        tools.ceph("config", "set", "osd", "osd_client_watch_timeout", "1")
         tools.rbd("create", "--size", "40G", "--image-feature", "layering", f"rbd/{name}")
         with deleting(cluster, name) as process:
             process.kill()

@@ -95,6 +95,7 @@ def test_every_field_that_is_not_valid_is_named(server: Server) -> None:
 def other_users(cluster: DevCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with a scope for each way in which a Ceph user may be of no use."""
     cluster.create_user("client.reader", mon="profile rbd", osd="profile rbd-read-only")
+    cluster.create_user("client.no-osds", mon="profile rbd")
     cluster.create_user("client.elsewhere", mon="profile rbd", osd="profile rbd pool=elsewhere")
     wrong = cluster.folder / "wrong.keyring"
     wrong.touch(0o600)
@@ -103,6 +104,7 @@ def other_users(cluster: DevCluster, tmp_path_factory: pytest.TempPathFactory) -
     settings = [
         write_scope("exposed", cluster, ['client = "client.exposed"']),
         write_scope("reader", cluster, ['client = "client.reader"']),
+        write_scope("no-osds", cluster, ['client = "client.no-osds"']),
         write_scope("elsewhere", cluster, ['client = "client.elsewhere"']),
         write_scope("stranger", cluster, ['client = "client.stranger"']),
         write_scope("wrong", cluster, [f'keyring = "{wrong}"']),
@@ -116,6 +118,7 @@ def other_users(cluster: DevCluster, tmp_path_factory: pytest.TempPathFactory) -
     [
         ("reader", "CEPH_CAPS_MISSING", "EPERM"),
         ("elsewhere", "CEPH_CAPS_MISSING", "EPERM"),
+        ("no-osds", "CEPH_CAPS_MISSING", "EPERM"),
         ("wrong", "CEPH_AUTH_REJECTED", "EACCES"),
         ("stranger", "CEPH_KEYRING_MISSING", "ENOENT"),
         ("exposed", "CEPH_KEYRING_EXPOSED", None),
@@ -248,11 +251,11 @@ class TestOutages:
         assert retried.reply or retried.code == "already_exists"
         assert [snapshot["name"] for snapshot in tools.snapshots(f"rbd/{image}")] == ["before", "during"]
 
+    @pytest.mark.usefixtures("short_watches")
     def test_an_exclusive_lock_that_cannot_be_had_is_unavailable(
         self, impatient: Server, cluster: DevCluster, tools: Tools, new_image: NewImage
     ) -> None:
         """Its owner was killed, and the monitor, which would have to blocklist it, does not answer."""
-        tools.ceph("config", "set", "osd", "osd_client_watch_timeout", "1")
         image = new_image()
         assert create(impatient, request("rbd", image, "before")).reply
         kill_lock_owner(tools, image)

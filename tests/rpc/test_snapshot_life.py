@@ -183,8 +183,8 @@ def test_no_change_is_made_of_an_image_that_is_locked_by_hand(server: Server, to
     assert_refused(outcome, "failed_precondition", "IMAGE_IN_USE", ("LOCK", locker["locker"]))
 
 
+@pytest.mark.usefixtures("short_watches")
 def test_the_lock_of_a_client_that_died_is_in_nobodys_way(server: Server, tools: Tools, image: str) -> None:
-    tools.ceph("config", "set", "osd", "osd_client_watch_timeout", "1")
     kill_lock_owner(tools, image)
     wait_until(lambda: not tools.watchers(f"rbd/{image}"))
     assert tools.lockers(f"rbd/{image}")

@@ -66,6 +66,11 @@ class AdminSocket:
             }
         return None
 
+    def dump_log(self) -> None:
+        """Have librados log what it would have logged lately, had it been told to log more (``log dump``)."""
+        with suppress(*_NO_ANSWER):
+            self._ask("log dump")
+
     def _ask(self, command: str) -> Any:  # noqa: ANN401 - what JSON holds
         """Raises OSError where there is nobody to ask; ValueError, struct.error for no answer."""
         with socket.socket(socket.AF_UNIX) as connection:

@@ -48,7 +48,7 @@ class ClassLock:
         self._letting_go: rados.Completion | None = None
 
     def take(self, patience: float, is_gone: Callable[[int], bool] | None = None) -> bool:
-        """Wait for it, so many seconds at the most, and say whether it was taken.
+        """Wait for it, so many seconds, and say whether it was taken; it is tried a last time when they have passed.
 
         ``is_gone`` says of a RADOS client, by its number, whether the lock may be taken away from it. Raises what the
         bindings raise.
@@ -56,9 +56,10 @@ class ClassLock:
         deadline = time.monotonic() + patience
         look = time.monotonic() + _LOOK_SECONDS
         for pause in pauses(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS):
+            is_last = time.monotonic() > deadline
             if self._try_to_take():
                 return True
-            if time.monotonic() > deadline:
+            if is_last:
                 return False
             if is_gone is not None and time.monotonic() > look:
                 self._break_if(is_gone)

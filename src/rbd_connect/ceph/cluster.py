@@ -17,6 +17,7 @@ from ..files import Files
 from ..missing import no_pool
 from ..setting_types import is_exposed
 from .admin_socket import AdminSocket, opened
+from .admission import Admission
 from .errnos import ceph_errors, conf_errors, connect_errors
 from .pinned import Pinned
 from .pool_states import PoolStates
@@ -68,6 +69,7 @@ class Cluster:
         self._connection: rados.Rados | None = None
         self._admin_socket = AdminSocket()
         self._pinned: Pinned | None = None
+        self._admission: Admission | None = None
         self._files = Files()
         self._failures = 0
         self._failure: ServiceError | None = None
@@ -96,6 +98,7 @@ class Cluster:
             except rados.ObjectNotFound as error:
                 raise no_pool(name, self._config.scope) from error
             with ioctx:
+                self.check_admitted(ioctx)
                 ioctx.set_namespace(namespace)
                 yield ioctx
 
@@ -122,6 +125,11 @@ class Cluster:
         with self.pool(name, namespace) as ioctx:
             ioctx.set_osdmap_full_try()
             yield ioctx
+
+    def check_admitted(self, ioctx: rados.Ioctx) -> None:
+        """See that the OSDs let this client in; see ``Admission.check``. Raises rados.PermissionError."""
+        if self._admission is not None:
+            self._admission.check(ioctx)
 
     @property
     def instance_id(self) -> int:
@@ -209,6 +217,7 @@ class Cluster:
                 connection.shutdown()
                 raise
         self._pinned = Pinned(connection, self._admin_socket)
+        self._admission = Admission(connection, self._admin_socket)
         return connection
 
     def _options(self) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import errno
 import logging
 import queue
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,13 +41,16 @@ class _Place:
         return ImageSpec(scope=scope, pool=self.pool, namespace=self.namespace, image=name)
 
 
-def list_images(connection: rados.Rados, scope: str, *, diff_budget: int) -> list[Image]:
+def list_images(
+    connection: rados.Rados, scope: str, check: Callable[[rados.Ioctx], None], *, diff_budget: int
+) -> list[Image]:
     """List the images of all pools that are tagged for RBD, in all namespaces: by pool, namespace and name.
 
     An image that is deleted meanwhile is left out. Of one that cannot be opened, or that keeps the others waiting, only
     the name is given, and the log says why. So it is with pools for which the user has no caps: they are left out.
 
-    ``diff_budget`` bounds, in objects for each snapshot, what is spent on used bytes.
+    ``check`` raises rados.PermissionError where it is barred from all of them. ``diff_budget`` bounds, in objects for
+    each snapshot, what is spent on used bytes.
 
     Raises what the bindings raise where a pool cannot be listed.
     """
@@ -55,7 +58,7 @@ def list_images(connection: rados.Rados, scope: str, *, diff_budget: int) -> lis
     names = sorted(pool["pool_name"] for pool in pools if holds_images(pool))
     with _executor() as executor:
         with phase("list"):
-            places = [place for found in executor.map(partial(_places, connection), names) for place in found]
+            places = [place for found in executor.map(partial(_places, connection, check), names) for place in found]
         specs = [(place, place.spec(scope, name)) for place in places for name in place.names]
         with phase("images"):
             return list(_read(executor, specs, diff_budget))
@@ -71,10 +74,11 @@ def _executor() -> Iterator[ThreadPoolExecutor]:
         executor.shutdown(wait=False, cancel_futures=True)
 
 
-def _places(connection: rados.Rados, pool: str) -> list[_Place]:
+def _places(connection: rados.Rados, check: Callable[[rados.Ioctx], None], pool: str) -> list[_Place]:
     """List the images of a pool (``rbd_namespace_list``, ``rbd_list2``). What has gone, or is barred, has none."""
     try:
         ioctx = connection.open_ioctx(pool)
+        check(ioctx)
         return [_place(connection, pool, namespace) for namespace in ["", *sorted(rbd.RBD().namespace_list(ioctx))]]
     except (rados.ObjectNotFound, rbd.ImageNotFound):
         return []

@@ -91,7 +91,7 @@ def list_pools(cluster: Cluster, application: str) -> list[Pool]:
 def list_images(cluster: Cluster, scope: str, diff_budget: int) -> list[Image]:
     """List the images; see ``listing.list_images``."""
     with cluster.connection() as connection:
-        return listing.list_images(connection, scope, diff_budget=diff_budget)
+        return listing.list_images(connection, scope, cluster.check_admitted, diff_budget=diff_budget)
 
 
 def blocklist(cluster: Cluster, address: str) -> None:

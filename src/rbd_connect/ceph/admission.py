@@ -24,8 +24,8 @@ _PATIENCE_SECONDS = 3.0
 # librados tries again after 0.2 s, then twice as long. An OSD that has just started may refuse once too often.
 _REFUSALS = 3
 _REFUSAL = f"handle_auth_bad_method hmm, they didn't like 2 result ({errno.EACCES})"
-# The level of lines that are kept: it is so by default, but may be configured to be less.
-_LEVEL_OPTION, _LEVEL = "debug_monc", "0/10"
+# The level of lines that are kept, "logged/kept": 0/10 by default, but it may be configured to be less.
+_LEVEL_OPTION, _LEVEL = "debug_monc", 10
 
 
 class Admission:
@@ -36,8 +36,10 @@ class Admission:
         self._admin_socket = admin_socket
         self._lock = threading.Lock()
         self._is_refused: bool | None = None
-        with suppress(rados.Error):
-            connection.conf_set(_LEVEL_OPTION, _LEVEL)
+        with suppress(rados.Error, ValueError):
+            logged, _, kept = (connection.conf_get(_LEVEL_OPTION) or "").partition("/")
+            if int(kept) < _LEVEL:
+                connection.conf_set(_LEVEL_OPTION, f"{logged}/{_LEVEL}")
 
     def check(self, ioctx: rados.Ioctx) -> None:
         """Return when an OSD has answered once, whatever it did, or has not for three seconds.

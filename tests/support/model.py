@@ -125,9 +125,10 @@ class Images:
 
     def protect(self, name: str, snapshot: str) -> None:
         image = self.find(name)
-        if not image.layering:  # librbd looks at this first, whether there is a snapshot or not
+        found = image.find(snapshot)
+        if not image.layering:
             raise RefusedError("IMAGE_WITHOUT_LAYERING")
-        image.find(snapshot).protected = True
+        found.protected = True
 
     def unprotect(self, name: str, snapshot: str) -> None:
         found = self.find(name).find(snapshot)

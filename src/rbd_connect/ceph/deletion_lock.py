@@ -20,10 +20,10 @@ __all__ = ["TRASH", "alone_to_delete"]
 
 TRASH = "rbd_trash"
 
-# A server that dies keeps others out for so long.
+# A server that dies keeps others out for so long; two seconds longer since Ceph 18.
 _LEASE_SECONDS = 3
 _RENEWAL_SECONDS = 0.5
-_PATIENCE_SECONDS = 5.0
+_PATIENCE_SECONDS = 8.0
 
 
 @contextmanager

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CephError",
+    "InTheWayError",
     "InvalidRequestError",
     "ListenError",
     "NotFoundError",
@@ -22,6 +23,7 @@ __all__ = [
     "TryLaterError",
     "Violation",
     "named",
+    "quoted",
 ]
 
 _MOST_NAMED = 5
@@ -92,7 +94,7 @@ class NotFoundError(ServiceError):
 
     def __init__(self, resource_type: ResourceType, name: str, place: str) -> None:
         super().__init__(
-            Code.NOT_FOUND, f"{resource_type.upper()}_NOT_FOUND", f"There is no {resource_type} {name!r} {place}."
+            Code.NOT_FOUND, f"{resource_type.upper()}_NOT_FOUND", f"There is no {resource_type} {quoted(name)} {place}."
         )
         self.resource_type = resource_type
         self.name = name
@@ -100,20 +102,44 @@ class NotFoundError(ServiceError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Obstacle:
-    """What stands in a call's way: of which kind it is, which one of them, and what it does there."""
+    """What stands in a call's way: of which kind it is, which one of them, and what it does there.
 
-    kind: Literal["CLONE", "LOCK", "SNAPSHOT", "WATCHER"]
+    ``image`` is the pool, the namespace and the name of the image that it is, where it is one: ``subject`` joins them
+    for people, and cannot be split again.
+    """
+
+    kind: Literal[
+        "CLONE",
+        "GROUP",
+        "GROUP_SNAPSHOT",
+        "LOCK",
+        "MIGRATION",
+        "MIRROR_SNAPSHOT",
+        "SNAPSHOT",
+        "TRASH_SNAPSHOT",
+        "WATCHER",
+    ]
     subject: str
     description: str
+    image: tuple[str, str, str] | None = None
+
+
+def quoted(name: str) -> str:
+    """Quote a name in a sentence; of a long one its beginning. What cannot be printed is escaped."""
+    return repr(_shorten(name))
 
 
 def _shorten(name: str) -> str:
     return name if len(name) <= _MOST_CHARACTERS else f"{name[:_MOST_CHARACTERS]}…"
 
 
+def _printed(name: str) -> str:
+    return _shorten(name) if name.isprintable() else quoted(name)
+
+
 def named(obstacles: Sequence[Obstacle]) -> str:
     """Name obstacles in a sentence: the first few, and of a long name its beginning. gRPC has little room for it."""
-    subjects = [_shorten(obstacle.subject) for obstacle in obstacles[:_MOST_NAMED]]
+    subjects = [_printed(obstacle.subject) for obstacle in obstacles[:_MOST_NAMED]]
     if len(obstacles) > _MOST_NAMED:
         subjects.append(f"{len(obstacles) - _MOST_NAMED} more")
     *others, last = subjects
@@ -126,6 +152,20 @@ class PreconditionError(ServiceError):
     def __init__(self, reason: str, message: str, obstacles: Sequence[Obstacle] = ()) -> None:
         super().__init__(Code.FAILED_PRECONDITION, reason, message)
         self.obstacles = tuple(obstacles)
+
+
+class InTheWayError(PreconditionError):
+    """Obstacles that the message names. ``lead`` is what the message says before it names them.
+
+    ``hidden`` is how many more there are that the caller may not know of.
+    """
+
+    def __init__(self, reason: str, lead: str, obstacles: Sequence[Obstacle], *, hidden: int = 0) -> None:
+        names = [named(obstacles)] if obstacles else []
+        if hidden:
+            names.append(f"{hidden} that you may not see")
+        super().__init__(reason, f"{lead} {', and '.join(names)}.", obstacles)
+        self.lead = lead
 
 
 class TryLaterError(ServiceError):

@@ -5,6 +5,8 @@ from typing import Any, Protocol
 
 from google.protobuf.message import Message
 
+from otterscale.storage.v1.storage_pb2 import CreateImageRequest, CreateImageSnapshotRequest
+
 from .spec import ImageSpec, ScopeSpec, SnapshotSpec, parse_image, parse_scope, parse_snapshot
 
 __all__ = ["OfImage", "OfScope", "OfSnapshot", "image_of", "scope_of", "snapshot_of", "spec_of"]
@@ -35,7 +37,12 @@ def scope_of(request: OfScope) -> ScopeSpec:
 
 
 def image_of(request: OfImage) -> ImageSpec:
-    return parse_image(scope=request.scope, pool_name=request.pool_name, image_name=request.image_name)
+    return parse_image(
+        scope=request.scope,
+        pool_name=request.pool_name,
+        image_name=request.image_name,
+        is_new=isinstance(request, CreateImageRequest),
+    )
 
 
 def snapshot_of(request: OfSnapshot) -> SnapshotSpec:
@@ -44,6 +51,7 @@ def snapshot_of(request: OfSnapshot) -> SnapshotSpec:
         pool_name=request.pool_name,
         image_name=request.image_name,
         snapshot_name=request.snapshot_name,
+        is_new=isinstance(request, CreateImageSnapshotRequest),
     )
 
 

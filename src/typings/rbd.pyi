@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from types import TracebackType
-from typing import Never, Self, TypedDict
+from typing import Never, NotRequired, Self, TypedDict
 
 import rados
 
@@ -14,10 +14,12 @@ RBD_FEATURE_OBJECT_MAP: int
 RBD_FEATURE_FAST_DIFF: int
 RBD_FEATURE_DEEP_FLATTEN: int
 RBD_FEATURE_JOURNALING: int
+RBD_FEATURE_MIGRATING: int
 RBD_FEATURE_OPERATIONS: int
 RBD_FLAG_OBJECT_MAP_INVALID: int
 RBD_FLAG_FAST_DIFF_INVALID: int
-RBD_MIRROR_IMAGE_ENABLED: int
+RBD_MIRROR_IMAGE_DISABLED: int
+RBD_OPERATION_FEATURE_CLONE_CHILD: int
 RBD_SNAP_NAMESPACE_TYPE_USER: int
 RBD_SNAP_NAMESPACE_TYPE_GROUP: int
 RBD_SNAP_NAMESPACE_TYPE_TRASH: int
@@ -82,6 +84,7 @@ class RBD:
     def namespace_list(self, ioctx: rados.Ioctx) -> list[str]: ...
     def namespace_create(self, ioctx: rados.Ioctx, name: str) -> None: ...
     def namespace_remove(self, ioctx: rados.Ioctx, name: str) -> None: ...
+    def config_get(self, ioctx: rados.Ioctx, key: str) -> str: ...
     def namespace_exists(self, ioctx: rados.Ioctx, name: str) -> bool: ...
 
 class _Trash(TypedDict):
@@ -92,7 +95,7 @@ class Snapshot(TypedDict):
     name: str
     size: int
     namespace: int
-    trash: _Trash  # where the namespace is RBD_SNAP_NAMESPACE_TYPE_TRASH
+    trash: NotRequired[_Trash | None]  # where the namespace is RBD_SNAP_NAMESPACE_TYPE_TRASH
 
 class _Stat(TypedDict):
     size: int
@@ -117,6 +120,15 @@ class _Child(TypedDict):
     image: str
     id: str
     trash: bool
+
+class _Group(TypedDict):
+    pool: int
+    name: str
+
+class _GroupSnapshot(TypedDict):
+    pool: int
+    name: str
+    snap_name: str
 
 class _Mirroring(TypedDict):
     global_id: str
@@ -163,6 +175,12 @@ class Image:
     def watchers_list(self) -> Iterator[_Watcher]: ...
     def list_lockers(self) -> _Lockers | list[Never]: ...
     def lock_acquire(self, lock_mode: int) -> None: ...
+    def data_pool_id(self) -> int: ...
+    def block_name_prefix(self) -> str: ...
+    def get_name(self) -> str: ...
+    def group(self) -> _Group: ...
+    def migration_source_spec(self) -> dict[str, str | int]: ...
+    def snap_get_group_namespace(self, snap_id: int) -> _GroupSnapshot: ...
     def mirror_image_get_info(self) -> _Mirroring: ...
     def diff_iterate(
         self,

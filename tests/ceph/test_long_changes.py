@@ -13,6 +13,7 @@ from conftest import MIB, NewImage
 from rbd_connect.ceph import heartbeat, image_lock, operations
 from rbd_connect.ceph.cluster import Cluster
 from rbd_connect.ceph.image import changing
+from rbd_connect.ceph.image_pools import Needs
 from rbd_connect.devcluster import DevCluster
 from rbd_connect.spec import ImageSpec, SnapshotSpec
 from support.cluster import config_of
@@ -77,8 +78,8 @@ def test_others_are_kept_off_for_longer_than_a_lease(
             return False
         return True
 
-    with tools.ioctx() as admin, connected.pool("rbd") as ioctx:
-        with changing(ioctx, ImageSpec(scope="test", pool="rbd", namespace="", image=name)) as (image, lock):
+    with tools.ioctx() as admin, connected.pool("rbd") as pool:
+        with changing(pool, ImageSpec(scope="test", pool="rbd", namespace="", image=name), Needs()) as (image, lock):
             header = f"rbd_header.{image.id()}"
             until = time.monotonic() + 3
             while time.monotonic() < until:

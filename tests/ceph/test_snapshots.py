@@ -28,5 +28,5 @@ def test_one_that_is_removed_meanwhile_does_not_hide_the_others(tools: Tools, ne
         words = [sys.executable, "-c", _MAKES_AND_REMOVES, str(tools.cluster.conf), name]
         with subprocess.Popen(words) as other:
             while other.poll() is None:
-                assert "kept" in {listed.name for listed in list_snapshots(image) or ()}
+                assert "kept" in {listed.name for listed in list_snapshots(ioctx, image)}
         assert other.returncode == 0

@@ -13,7 +13,7 @@ import rbd
 from conftest import NewImage
 from rbd_connect.devcluster import DevCluster
 from support.clients import CLIENTS, Client, Outcome, create, request
-from support.server import Server, held_up, is_ready, run_server
+from support.server import Server, is_ready, run_server
 from support.tools import Tools, frozen, kill_lock_owner, wait_until, write_scope
 
 every_client = pytest.mark.parametrize("client", [pytest.param(client, id=name) for name, client in CLIENTS.items()])
@@ -65,8 +65,6 @@ def test_what_is_missing_is_told_apart(
         ("poolName", "pool_name", "", "EMPTY"),
         ("poolName", "pool_name", "rbd/", "EMPTY"),
         ("poolName", "pool_name", "a/b/c", "FORBIDDEN_CHARACTER"),
-        ("imageName", "image_name", "a/b", "FORBIDDEN_CHARACTER"),
-        ("imageName", "image_name", "a@b", "FORBIDDEN_CHARACTER"),
         ("imageName", "image_name", "a\0b", "CONTROL_CHARACTER"),
         ("snapshotName", "snapshot_name", "", "EMPTY"),
         ("snapshotName", "snapshot_name", "a@b", "FORBIDDEN_CHARACTER"),
@@ -236,33 +234,34 @@ class TestOutages:
         with run_server(tmp_path, settings) as server:
             yield server
 
-    @pytest.mark.parametrize(("daemon", "reason"), [("osd", "CEPH_TIMED_OUT"), ("mon", "OUTCOME_UNKNOWN")])
+    @pytest.mark.parametrize("daemon", ["osd", "mon"])
     def test_a_frozen_daemon_is_unavailable_and_a_retry_is_safe(
-        self, impatient: Server, cluster: DevCluster, tools: Tools, new_image: NewImage, daemon: str, reason: str
+        self, impatient: Server, cluster: DevCluster, tools: Tools, new_image: NewImage, daemon: str
     ) -> None:
-        """Without the OSD nothing is begun; it is the monitor that a create asks for the snapshot's id."""
+        """Nothing is begun: the monitor is asked for the pool first, and the OSD for the image."""
         image = new_image(written=1)
         assert create(impatient, request("rbd", image, "before")).reply
         body = request("rbd", image, "during")
-        wait_until(lambda: is_ready(impatient))
         with frozen(getattr(cluster, daemon)):
-            assert_error(create(impatient, body), body, "unavailable", reason, "ETIMEDOUT")
+            assert_error(create(impatient, body), body, "unavailable", "CEPH_TIMED_OUT", "ETIMEDOUT")
         retried = create(impatient, body)
         assert retried.reply or retried.code == "already_exists"
         assert [snapshot["name"] for snapshot in tools.snapshots(f"rbd/{image}")] == ["before", "during"]
 
     @pytest.mark.usefixtures("short_watches")
     def test_an_exclusive_lock_that_cannot_be_had_is_unavailable(
-        self, impatient: Server, cluster: DevCluster, tools: Tools, new_image: NewImage
+        self, cluster: DevCluster, tools: Tools, new_image: NewImage, tmp_path: Path
     ) -> None:
-        """Its owner was killed, and the monitor, which would have to blocklist it, does not answer."""
+        """Its owner was killed, and the Ceph user may not blocklist that client."""
+        cluster.create_user("client.no-blocklist", mon="allow r", osd="profile rbd")
         image = new_image()
-        assert create(impatient, request("rbd", image, "before")).reply
-        kill_lock_owner(tools, image)
-        body = request("rbd", image, "during")
-        with held_up(impatient, cluster):
-            assert_error(create(impatient, body), body, "unavailable", "LOCK_UNAVAILABLE", "EROFS")
-        assert create(impatient, body).reply
+        with run_server(tmp_path, write_scope("test", cluster, ['client = "client.no-blocklist"'])) as server:
+            kill_lock_owner(tools, image)
+            body = request("rbd", image, "first")
+            assert_error(create(server, body), body, "unavailable", "LOCK_UNAVAILABLE", "EROFS")
+            # Another client gets the lock, and leaves it.
+            tools.rbd("snap", "create", "--no-progress", f"rbd/{image}@other")
+            assert create(server, body).reply
 
     def test_a_monitor_that_does_not_answer_at_first_is_unavailable(
         self, impatient: Server, cluster: DevCluster, new_image: NewImage

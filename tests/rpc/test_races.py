@@ -59,12 +59,12 @@ def test_a_server_that_is_gone_keeps_no_other_from_deleting_for_longer_than_its_
     lock = f"rbd-connect.{sha256(image.encode()).hexdigest()[:32]}"
     call = CALLS["connect"]
     with tools.ioctx() as ioctx:
-        ioctx.lock_exclusive("rbd_trash", lock, "of a server that lives", "", 60, 0)
+        ioctx.lock_exclusive("rbd_directory", lock, "of a server that lives", "", 60, 0)
         outcome = call(servers[0], image_request(image), "DeleteImage")
         assert (outcome.code, outcome.reason) == ("unavailable", "IMAGE_LOCKED")
         assert image in tools.rbd_json("ls", "rbd")
-        ioctx.unlock("rbd_trash", lock, "of a server that lives")
-        ioctx.lock_exclusive("rbd_trash", lock, "of one that is gone", "", 3, 0)
+        ioctx.unlock("rbd_directory", lock, "of a server that lives")
+        ioctx.lock_exclusive("rbd_directory", lock, "of one that is gone", "", 3, 0)
         assert call(servers[0], image_request(image), "DeleteImage").reply == {}
 
 

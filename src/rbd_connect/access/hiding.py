@@ -1,6 +1,6 @@
 """Leaving out of an error what its caller may not see."""
 
-from ..errors import Obstacle, PreconditionError, ServiceError, named
+from ..errors import InTheWayError, Obstacle, ServiceError
 from ..spec import ImageSpec
 from .grants import Granted
 
@@ -8,20 +8,18 @@ __all__ = ["without_hidden"]
 
 
 def without_hidden(error: ServiceError, scope: str, granted: Granted) -> ServiceError:
-    """Give an error without the clones that the caller may not see; that there are some, he is told."""
-    if not isinstance(error, PreconditionError):
+    """Return an error without the clones that the caller may not see. It says how many they are."""
+    if not isinstance(error, InTheWayError):
         return error
     shown = [obstacle for obstacle in error.obstacles if _is_seen(obstacle, scope, granted)]
     hidden = len(error.obstacles) - len(shown)
-    if not hidden:
-        return error
-    rest = f"{hidden} that you may not see"
-    who = f"{named(shown)}, and {rest}" if shown else rest
-    return PreconditionError(error.reason, f"The snapshot has clones; flatten or delete them first: {who}.", shown)
+    return InTheWayError(error.reason, error.lead, shown, hidden=hidden) if hidden else error
 
 
 def _is_seen(obstacle: Obstacle, scope: str, granted: Granted) -> bool:
     if obstacle.kind != "CLONE":
         return True
-    pool, *namespace, image = obstacle.subject.split("/")
-    return granted.sees(ImageSpec(scope=scope, pool=pool, namespace="".join(namespace), image=image))
+    if obstacle.image is None:
+        return False
+    pool, namespace, image = obstacle.image
+    return granted.sees(ImageSpec(scope=scope, pool=pool, namespace=namespace, image=image))

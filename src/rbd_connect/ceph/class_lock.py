@@ -14,6 +14,7 @@ from uuid import uuid4
 import rados
 
 from ..backoff import pauses
+from .encoding import Reader, encode_string, encode_struct
 
 __all__ = ["ClassLock"]
 
@@ -24,8 +25,6 @@ _LOOK_SECONDS = 0.25  # how often who has it is looked at
 # LIBRADOS_OPERATION_FULL_TRY, which the bindings lack: where there is no space, a lock can be let go nevertheless.
 _FULL_TRY = 64
 
-_STRUCT = struct.Struct("<BBI")  # version, the oldest that can read it, bytes that follow
-_COUNT = struct.Struct("<I")
 _TIME = struct.Struct("<II")  # utime_t: seconds, nanoseconds
 _ENTITY = struct.Struct("<BQ")  # entity_name_t
 _CLIENT = 8  # CEPH_ENTITY_TYPE_CLIENT
@@ -69,12 +68,12 @@ class ClassLock:
 
     def renew(self) -> None:
         """Ask for as many seconds again, where it is still ours. Nothing is waited for."""
-        operation = _struct(  # cls_lock_lock_op
-            _string(self._name),
+        operation = encode_struct(  # cls_lock_lock_op
+            encode_string(self._name),
             _EXCLUSIVE,
-            _string(self._cookie),
-            _string(""),  # the tag
-            _string(_DESCRIPTION),
+            encode_string(self._cookie),
+            encode_string(""),  # the tag
+            encode_string(_DESCRIPTION),
             _TIME.pack(self._seconds, 0),
             _MUST_RENEW,
         )
@@ -83,8 +82,8 @@ class ClassLock:
     def let_go(self) -> None:
         """Begin to let it go, if that was not done. What follows need not wait for that."""
         if self._letting_go is None:
-            operation = _struct(_string(self._name), _string(self._cookie))  # cls_lock_unlock_op
-            self._letting_go = self._begin("unlock", operation)
+            unlock = encode_struct(encode_string(self._name), encode_string(self._cookie))  # cls_lock_unlock_op
+            self._letting_go = self._begin("unlock", unlock, removes_attribute=True)
 
     def wait_until_let_go(self) -> None:
         """Let it go, and wait until that is done."""
@@ -101,20 +100,25 @@ class ClassLock:
 
     def _break_if(self, is_gone: Callable[[int], bool]) -> None:
         """Take it away from who has it, where that one is gone."""
-        _, reply = self._ioctx.execute(self._oid, "lock", "get_info", _struct(_string(self._name)))
+        _, reply = self._ioctx.execute(self._oid, "lock", "get_info", encode_struct(encode_string(self._name)))
         holder = _Holder.read(reply)
         if holder is None or not is_gone(holder.client):
             return
         _log.warning("breaking the lock of client.%d on %s", holder.client, self._oid)
         self._begin("break_lock", holder.operation_to_break(self._name)).wait_for_complete()
 
-    def _begin(self, method: str, operation: bytes) -> rados.Completion:
+    def _begin(self, method: str, operation: bytes, *, removes_attribute: bool = False) -> rados.Completion:
         """Have class lock change the object.
 
         By ``rados_exec`` it would be a read to the client, which does not repeat what an OSD without space let fall.
+
+        ``removes_attribute`` removes what class lock keeps of a lock that nobody has. Where the change fails, nothing
+        is removed.
         """
         with rados.WriteOpCtx() as change:
             change.execute("lock", method, operation)
+            if removes_attribute:
+                change.rm_xattr(f"lock.{self._name}")
             return self._ioctx.operate_aio_write_op(change, self._oid, flags=_FULL_TRY)
 
 
@@ -128,25 +132,13 @@ class _Holder:
     @classmethod
     def read(cls, reply: bytes) -> "_Holder | None":
         """Read the first holder of a cls_lock_get_info_reply, which has them by locker_id_t."""
-        (number,) = _COUNT.unpack_from(reply, _STRUCT.size)
-        if not number:
+        lockers = Reader(reply).versioned()
+        if not lockers.u32():
             return None
-        place = _STRUCT.size + _COUNT.size + _STRUCT.size
-        _, client = _ENTITY.unpack_from(reply, place)
-        (length,) = _COUNT.unpack_from(reply, place + _ENTITY.size)
-        start = place + _ENTITY.size + _COUNT.size
-        return cls(client, reply[start : start + length])
+        locker = lockers.versioned()
+        locker.u8()  # the kind of entity
+        return cls(locker.u64(), locker.string())
 
     def operation_to_break(self, name: str) -> bytes:
         """Encode a cls_lock_break_op."""
-        return _struct(_string(name), _ENTITY.pack(_CLIENT, self.client), _COUNT.pack(len(self.cookie)), self.cookie)
-
-
-def _struct(*parts: bytes) -> bytes:
-    """Encode what ENCODE_START(1, 1) begins (src/include/encoding.h)."""
-    content = b"".join(parts)
-    return _STRUCT.pack(1, 1, len(content)) + content
-
-
-def _string(text: str) -> bytes:
-    return _COUNT.pack(len(text)) + text.encode()
+        return encode_struct(encode_string(name), _ENTITY.pack(_CLIENT, self.client), encode_string(self.cookie))

@@ -15,13 +15,15 @@ from connectrpc.code import Code
 from ..errors import ServiceError
 from ..files import Files
 from ..missing import no_pool
+from ..progress import phase
 from ..setting_types import is_exposed
 from .admin_socket import AdminSocket, opened
 from .admission import Admission
 from .errnos import ceph_errors, conf_errors, connect_errors
+from .open_pool import OpenPool
 from .pinned import Pinned
-from .pool_states import PoolStates
-from .pools import PlacementGroups
+from .pool_map import CurrentPools
+from .pools import PlacementGroups, mon_command
 
 __all__ = ["Cluster", "ClusterConfig"]
 
@@ -73,7 +75,7 @@ class Cluster:
         self._files = Files()
         self._failures = 0
         self._failure: ServiceError | None = None
-        self._pool_states = PoolStates()
+        self._pools: CurrentPools | None = None
         self.placement_groups = PlacementGroups()
 
     @contextmanager
@@ -87,64 +89,50 @@ class Cluster:
             yield connection
 
     @contextmanager
-    def pool(self, name: str, namespace: str = "") -> Iterator[rados.Ioctx]:
-        """Open a pool (``rados_ioctx_create``), in one of its namespaces, as ``connection`` does.
+    def pool(self, name: str, namespace: str = "", *, full_try: bool = False) -> Iterator[OpenPool]:
+        """Open the pool that has a name now, in one of its namespaces, as ``connection`` does.
+
+        With ``full_try``, what takes no space succeeds also where the pool is full (``rados_set_osdmap_full_try``).
 
         Raises NotFoundError for the pool, CephError.
         """
         with self.connection() as connection:
+            current = self._pools
+            assert current is not None  # noqa: S101 - it was made with the connection
+            with phase("pool"):
+                pools = current.now()
+            state = pools.named(name)
+            if state is None:
+                raise no_pool(name, self._config.scope)
             try:
-                ioctx = connection.open_ioctx(name)
+                ioctx = connection.open_ioctx2(state.id)
             except rados.ObjectNotFound as error:
                 raise no_pool(name, self._config.scope) from error
             with ioctx:
                 self.check_admitted(ioctx)
                 ioctx.set_namespace(namespace)
-                yield ioctx
+                if full_try:
+                    ioctx.set_osdmap_full_try()
+                yield OpenPool(
+                    connection=connection, ioctx=ioctx, state=state, namespace=namespace, pools=pools, current=current
+                )
 
     @contextmanager
-    def pool_with_room(self, name: str, namespace: str = "") -> Iterator[rados.Ioctx]:
+    def pool_with_room(self, name: str, namespace: str = "") -> Iterator[OpenPool]:
         """Open a pool as ``pool`` does, to write in it. Raises CephError (resource_exhausted) where it is full."""
-        with self.pool(name, namespace) as ioctx:
-            self._pool_states.check_room(self._connected(), name)
-            yield ioctx
-
-    @contextmanager
-    def pool_for_images(self, name: str, namespace: str = "") -> Iterator[rados.Ioctx]:
-        """Open a pool as ``pool_with_room`` does, to make images in it.
-
-        Raises PreconditionError where it is for none.
-        """
-        with self.pool_with_room(name, namespace) as ioctx:
-            self._pool_states.check_holds_images(self._connected(), name)
-            yield ioctx
-
-    @contextmanager
-    def pool_even_if_full(self, name: str, namespace: str = "") -> Iterator[rados.Ioctx]:
-        """Open a pool as ``pool`` does, for what succeeds also where it is full, since it takes no space."""
-        with self.pool(name, namespace) as ioctx:
-            ioctx.set_osdmap_full_try()
-            yield ioctx
+        with self.pool(name, namespace) as pool:
+            pool.state.check_room()
+            yield pool
 
     def check_admitted(self, ioctx: rados.Ioctx) -> None:
         """See that the OSDs let this client in; see ``Admission.check``. Raises rados.PermissionError."""
         if self._admission is not None:
             self._admission.check(ioctx)
 
-    @property
-    def instance_id(self) -> int:
-        """The number by which Ceph knows this client (``rados_get_instance_id``). Raises CephError."""
-        number: int = self._connected().get_instance_id()
-        return number
-
-    def option(self, name: str) -> str:
-        """Say what one of Ceph's options is set to (``rados_conf_get``). Raises CephError."""
-        return self._connected().conf_get(name) or ""
-
     def probe(self) -> None:
         """Connect if need be, and ask the monitor something. Raises CephError."""
         with self.connection() as connection:
-            self._pool_states.ask(connection)
+            mon_command(connection, "osd lspools")
 
     def objects_in_flight(self, prefix: str) -> list[int]:
         """Give the objects of an image that operations are under way on; see ``AdminSocket.objects_in_flight``."""
@@ -218,6 +206,7 @@ class Cluster:
                 raise
         self._pinned = Pinned(connection, self._admin_socket)
         self._admission = Admission(connection, self._admin_socket)
+        self._pools = CurrentPools(connection)
         return connection
 
     def _options(self) -> dict[str, str]:

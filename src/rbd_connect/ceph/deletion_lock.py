@@ -2,7 +2,7 @@
 
 librbd takes a deletion that another client is at for one that was interrupted, and goes on with it: both delete, and
 either may find that the other was faster. While it is deleted an image cannot be held open, so the lock of its other
-changes will not do: this one is on the object by which librbd notes what it deletes.
+changes will not do: this one is on the directory of images, which is there wherever an image is.
 """
 
 from collections.abc import Iterator
@@ -13,12 +13,11 @@ import rados
 
 from ..progress import phase
 from .class_lock import ClassLock
+from .header import DIRECTORY
 from .image_lock import LOCK_NAME, locked_elsewhere
 from .ticking import ticking
 
-__all__ = ["TRASH", "alone_to_delete"]
-
-TRASH = "rbd_trash"
+__all__ = ["alone_to_delete"]
 
 # A server that dies keeps others out for so long; two seconds longer since Ceph 18.
 _LEASE_SECONDS = 3
@@ -30,11 +29,11 @@ _PATIENCE_SECONDS = 8.0
 def alone_to_delete(ioctx: rados.Ioctx, image: str) -> Iterator[None]:
     """Keep other servers from deleting an image of this name meanwhile, however long it takes.
 
-    ``TRASH`` must be there. Raises TryLaterError where another is at it for longer, and what the bindings raise.
+    The directory must be there. Raises TryLaterError where another is at it for longer, and what the bindings raise.
     """
     # The OSD bounds the length of an attribute's name, by which it keeps the lock (osd_max_attr_name_len).
     name = f"{LOCK_NAME}.{sha256(image.encode()).hexdigest()[:32]}"
-    lock = ClassLock(ioctx, TRASH, name, seconds=_LEASE_SECONDS)
+    lock = ClassLock(ioctx, DIRECTORY, name, seconds=_LEASE_SECONDS)
     try:
         with phase("lock"):
             if not lock.take(_PATIENCE_SECONDS):

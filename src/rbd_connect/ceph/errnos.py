@@ -69,6 +69,10 @@ _UNKNOWN = Meaning(
 )
 _TRY_AGAIN = Meaning(Code.UNAVAILABLE, "TRY_AGAIN", "The Ceph cluster asks to try again.")
 _CANCELED = Meaning(Code.ABORTED, "OPERATION_CANCELED", "Ceph gave the operation up.")
+_NOT_UTF8 = Meaning(
+    Code.FAILED_PRECONDITION, "NAME_NOT_UTF8", "A name that Ceph has is not UTF-8, so it cannot be told or acted upon."
+)
+_POOL_MISSING = Meaning(Code.FAILED_PRECONDITION, "POOL_MISSING", "A pool that this needs does not exist any more.")
 _IO = Meaning(Code.DATA_LOSS, "IO_ERROR", "Ceph reports an I/O error.")
 
 MEANINGS: Mapping[int, Meaning] = MappingProxyType(
@@ -81,6 +85,7 @@ MEANINGS: Mapping[int, Meaning] = MappingProxyType(
         errno.ENOTEMPTY: _NOT_EMPTY,
         errno.EMLINK: _STATE,  # the image belongs to a group
         errno.EXDEV: _STATE,
+        errno.ENODEV: _POOL_MISSING,
         errno.EINVAL: _REFUSED,
         errno.E2BIG: _TOO_LONG,
         errno.ENAMETOOLONG: _TOO_LONG,
@@ -164,6 +169,8 @@ def ceph_errors() -> Iterator[None]:
         if meaning is None:
             raise
         raise _ceph_error(meaning, number) from error
+    except UnicodeDecodeError as error:
+        raise _ceph_error(_NOT_UTF8, None) from error
 
 
 @contextmanager

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 import rbd
 
-from ..errors import Obstacle, PreconditionError, named
+from ..errors import InTheWayError, Obstacle, PreconditionError
 
-__all__ = ["check_unlocked", "check_unused", "holders", "in_use"]
+__all__ = ["check_unused", "holders", "in_use", "lock_error"]
 
 # How librbd's own locks begin. Those of a client that died are in nobody's way: librbd breaks them.
 _AUTOMATIC_COOKIE = "auto "
@@ -21,14 +21,14 @@ def holders(image: rbd.Image, own_id: int | None = None) -> list[Obstacle]:
 
 
 def in_use(found: Sequence[Obstacle]) -> PreconditionError:
-    return PreconditionError("IMAGE_IN_USE", f"The image is in use by {named(found)}.", found)
+    """Return the error for an image that others have."""
+    return InTheWayError("IMAGE_IN_USE", "The image is in use by", found)
 
 
-def check_unlocked(image: rbd.Image) -> None:
-    """Raise PreconditionError where somebody has locked an image by hand, so that librbd cannot change it."""
+def lock_error(image: rbd.Image) -> PreconditionError | None:
+    """Return the error for an image that somebody has locked by hand, so that librbd cannot change it."""
     found = list(_lockers(image, None))
-    if found:
-        raise in_use(found)
+    return in_use(found) if found else None
 
 
 def check_unused(image: rbd.Image, own_id: int) -> None:
@@ -49,7 +49,11 @@ def _watchers(image: rbd.Image, own_id: int | None) -> Iterator[Obstacle]:
 
 
 def _lockers(image: rbd.Image, own_id: int | None) -> Iterator[Obstacle]:
-    locks = image.list_lockers()
+    try:
+        locks = image.list_lockers()
+    except UnicodeDecodeError:
+        yield Obstacle(kind="LOCK", subject="", description="A client has locked it under a name that is not UTF-8.")
+        return
     # Where there is none, the binding gives a list.
     for client, cookie, address in locks["lockers"] if isinstance(locks, dict) else ():
         if client != f"client.{own_id}" and not cookie.startswith(_AUTOMATIC_COOKIE):

@@ -1,41 +1,33 @@
-"""librbd calls on images: open one, and say what is missing or in the way where that fails."""
+"""Opening an image: for reading, and for a change."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import reduce
-from operator import or_
+from contextlib import ExitStack, contextmanager
 
 import rados
 import rbd
-from connectrpc.code import Code
 
-from ..errors import NotFoundError, ServiceError
-from ..missing import no_image, no_namespace
 from ..progress import phase
 from ..spec import ImageSpec
-from .holders import check_unlocked
+from .diagnosis import why_not_found, why_refused
+from .holders import check_unused
 from .image_lock import ImageLock
+from .image_pools import Needs, begin_checks
+from .open_pool import OpenPool
+from .served import check_served
 
-__all__ = ["changing", "check_writable", "missing", "open_image"]
-
-_KNOWN_OPERATIONS = reduce(
-    or_, (number for name, number in vars(rbd).items() if name.startswith("RBD_OPERATION_FEATURE_"))
-)
+__all__ = ["acquire", "changing", "open_image", "opened"]
 
 
 @contextmanager
-def open_image(ioctx: rados.Ioctx, spec: ImageSpec, *, read_only: bool = False) -> Iterator[rbd.Image]:
+def open_image(ioctx: rados.Ioctx, name: str, *, read_only: bool = False) -> Iterator[rbd.Image]:
     """Open an image (``rbd_open``, ``rbd_open_read_only``), and close it.
 
     A handle for writing holds a watcher while it is open, and may hold the exclusive lock.
 
-    Raises NotFoundError for the namespace or the image.
+    Raises ``rbd.ImageNotFound``, and what else the bindings raise.
     """
-    try:
-        with phase("open"):
-            image = rbd.Image(ioctx, spec.image, read_only=read_only)
-    except rbd.ImageNotFound as error:
-        raise missing(ioctx, spec) from error
+    with phase("open"):
+        image = rbd.Image(ioctx, name, read_only=read_only)
     try:
         yield image
     finally:
@@ -44,42 +36,58 @@ def open_image(ioctx: rados.Ioctx, spec: ImageSpec, *, read_only: bool = False) 
 
 
 @contextmanager
-def changing(ioctx: rados.Ioctx, spec: ImageSpec) -> Iterator[tuple[rbd.Image, ImageLock]]:
-    """Open an image for writing, and keep other servers from changing it until the lock is let go: at the end, or by
-    who has done with it before.
+def opened(pool: OpenPool, spec: ImageSpec, *, read_only: bool = False) -> Iterator[rbd.Image]:
+    """Open an image as ``open_image`` does.
 
-    Raises NotFoundError for the namespace or the image, ServiceError where it takes no changes.
+    Raises NotFoundError for the namespace or the image; PreconditionError where the image is there and cannot be
+    opened; TryLaterError where no OSD serves it; and what the bindings raise.
     """
-    with ImageLock(ioctx) as lock, open_image(ioctx, spec) as image:
+    check_served(pool, spec)
+    with ExitStack() as stack:
+        try:
+            image = stack.enter_context(open_image(pool.ioctx, spec.image, read_only=read_only))
+        except rbd.ImageNotFound as error:
+            raise why_not_found(pool, spec) from error
+        yield image
+
+
+@contextmanager
+def changing(pool: OpenPool, spec: ImageSpec, needs: Needs) -> Iterator[tuple[rbd.Image, ImageLock]]:
+    """Open an image for a change, and keep other servers from changing it until the lock is released: at the end, or
+    by the caller before.
+
+    Before it gives the image, the names are checked once more if that took long, and so are all pools that are needed.
+
+    Raises ServiceError as ``opened`` does, where a pool cannot be used, and where librbd refuses for a reason that the
+    image's state tells; and what the bindings raise.
+    """
+    with ImageLock(pool.ioctx) as lock, opened(pool, spec) as image:
+        checks = begin_checks(pool, image, needs)
         lock.take(image, spec.image)
+        checks.wait()
+        pool.check_still_named(spec, None if image.old_format() else image.id())
         try:
             yield image, lock
-        except rbd.ReadOnlyImage:
-            check_writable(image)
-            check_unlocked(image)
-            raise  # the exclusive lock cannot be had
+        except rbd.Error as error:
+            reason = why_refused(pool, image, spec, error)
+            if reason is None:
+                raise
+            raise reason from error
         lock.let_go()
 
 
-def missing(ioctx: rados.Ioctx, spec: ImageSpec) -> NotFoundError:
-    """Say what is not there of an image that was not found: its namespace (``rbd_namespace_exists``), or itself."""
-    if spec.namespace and not rbd.RBD().namespace_exists(ioctx, spec.namespace):
-        return no_namespace(spec)
-    return no_image(spec)
+def acquire(pool: OpenPool, image: rbd.Image, spec: ImageSpec) -> None:
+    """Make sure that nobody else uses an image, and take its exclusive lock, if it has one (``rbd_lock_acquire``).
 
+    From here on nobody gets the lock by asking for it, and a client that had it before is seen.
 
-def check_writable(image: rbd.Image) -> None:
-    """Say why an image takes no changes, where that is its own state and not the cluster's.
-
-    Raises ServiceError (failed_precondition) for a mirror's replica (``rbd_mirror_image_get_info``), and for an image
-    that a newer Ceph has put to a use that this librbd does not know (``rbd_get_op_features``).
+    Raises PreconditionError where somebody else has the image; TryLaterError where a name means another by now; and
+    what the bindings raise.
     """
-    mirroring = image.mirror_image_get_info()
-    if mirroring["state"] == rbd.RBD_MIRROR_IMAGE_ENABLED and not mirroring["primary"]:
-        raise ServiceError(
-            Code.FAILED_PRECONDITION, "IMAGE_NON_PRIMARY", "The image is the replica of a mirrored one: read-only here."
-        )
-    if image.op_features() & ~_KNOWN_OPERATIONS:
-        raise ServiceError(
-            Code.FAILED_PRECONDITION, "IMAGE_READ_ONLY", "The image is used in a way that only a newer Ceph knows."
-        )
+    own_id = pool.connection.get_instance_id()
+    check_unused(image, own_id)
+    if image.features() & rbd.RBD_FEATURE_EXCLUSIVE_LOCK:
+        with phase("acquire"):
+            image.lock_acquire(rbd.RBD_LOCK_MODE_EXCLUSIVE)
+        check_unused(image, own_id)
+        pool.check_still_named(spec, image.id())

@@ -7,50 +7,90 @@ import rbd
 from connectrpc.code import Code
 
 from ..backoff import pauses
-from ..errors import NotFoundError, PreconditionError, ServiceError
+from ..errors import NotFoundError, PreconditionError, ServiceError, quoted
 from ..layout import Layout, check
+from ..missing import no_namespace
 from ..progress import changes, phase
 from ..spec import ImageSpec
-from .image import missing
-from .image_info import Image, bits_of, read_image
+from .image import opened
+from .image_info import Image, bits_of, describe_image, features_of
+from .image_pools import begin_data_checks
+from .open_pool import OpenPool
+from .pool_map import PoolState
 
 __all__ = ["ImageExistsError", "create"]
 
 # An image that another client creates at the moment has its name before it can be opened.
 _BEING_MADE_SECONDS = 2.0
+_BEING_MADE = frozenset({"IMAGE_INCOMPLETE", "IMAGE_NOT_FOUND"})
 
 
 class ImageExistsError(ServiceError):
     """The image exists. It comes along, so that a retry needs no second call."""
 
     def __init__(self, image: Image) -> None:
-        super().__init__(Code.ALREADY_EXISTS, "IMAGE_EXISTS", f"The image {image.name!r} exists already.")
+        super().__init__(Code.ALREADY_EXISTS, "IMAGE_EXISTS", f"The image {quoted(image.name)} exists already.")
         self.image = image
 
 
-def create(ioctx: rados.Ioctx, spec: ImageSpec, layout: Layout, *, defaults: Layout, diff_budget: int) -> Image:
+def create(pool: OpenPool, spec: ImageSpec, layout: Layout, *, diff_budget: int) -> Image:
     """Create an image (``rbd_create4``) and describe it.
 
-    ``defaults`` are the cluster's, and have an object size and features.
-
     Raises ImageExistsError with the existing image; InvalidRequestError where librbd would refuse the layout;
-    NotFoundError for the namespace; PreconditionError; and what the bindings raise.
+    NotFoundError for the namespace; PreconditionError where the pool, or the one that Ceph is configured to put data
+    in, is not for images; ServiceError where one cannot be used; and what the bindings raise.
     """
-    check(layout.completed(defaults))
+    _check_holds_images(pool.state)
+    check(layout.completed(_defaults(pool)))
+    data_pool = _data_pool(pool)
+    checks = begin_data_checks(pool, data_pool)
+    if spec.namespace and not rbd.RBD().namespace_exists(pool.ioctx, spec.namespace):
+        raise no_namespace(spec)
+    checks.wait()
     try:
         with phase("create"):
             changes()
-            _create(ioctx, spec.image, layout)
-    except rbd.ImageNotFound as error:
-        raise missing(ioctx, spec) from error
+            _create(pool.ioctx, spec.image, layout)
     except rbd.ImageExists as error:
-        raise ImageExistsError(_existing(ioctx, spec, diff_budget)) from error
+        raise ImageExistsError(_existing(pool, spec, diff_budget)) from error
     try:
-        return read_image(ioctx, spec, diff_budget=diff_budget)
-    except NotFoundError as error:
+        with opened(pool, spec, read_only=True) as image:
+            return describe_image(pool.ioctx, image, spec, diff_budget=diff_budget)
+    except (NotFoundError, PreconditionError) as error:
         raise ServiceError(
-            Code.ABORTED, "IMAGE_VANISHED", f"The image {spec.image!r} was removed by another client meanwhile."
+            Code.ABORTED, "IMAGE_VANISHED", f"The image {quoted(spec.image)} was removed by another client meanwhile."
         ) from error
+
+
+def _check_holds_images(pool: PoolState) -> None:
+    """Raise PreconditionError where a pool is not there for images."""
+    if not pool.holds_images:
+        raise PreconditionError(
+            "POOL_NOT_FOR_IMAGES",
+            f"The pool {quoted(pool.name)} is not for images: it must be replicated, and tagged for the application "
+            "rbd.",
+        )
+
+
+def _defaults(pool: OpenPool) -> Layout:
+    """Return what librbd takes where a request says nothing: the pool's own configuration, else the client's."""
+    features = rbd.RBD().features_from_string(pool.option("rbd_default_features"))
+    return Layout(size=0, object_size=1 << int(pool.option("rbd_default_order")), features=features_of(features))
+
+
+def _data_pool(pool: OpenPool) -> PoolState:
+    """Return the pool where Ceph is configured to put the data of new images (``rbd_default_data_pool``)."""
+    name = pool.option("rbd_default_data_pool")
+    if not name:
+        return pool.state
+    found = pool.pools.named(name)
+    if found is None:
+        raise PreconditionError(
+            "DATA_POOL_MISSING",
+            f"The pool {quoted(name)}, where Ceph is configured to put the data of new images (rbd_default_data_pool), "
+            "does not exist.",
+        )
+    return found
 
 
 def _create(ioctx: rados.Ioctx, name: str, layout: Layout) -> None:
@@ -66,17 +106,15 @@ def _create(ioctx: rados.Ioctx, name: str, layout: Layout) -> None:
     )
 
 
-def _existing(ioctx: rados.Ioctx, spec: ImageSpec, diff_budget: int) -> Image:
-    """Describe the image that has the name. Raises PreconditionError where none but the name is there."""
+def _existing(pool: OpenPool, spec: ImageSpec, diff_budget: int) -> Image:
+    """Describe the image that has the name. Raises PreconditionError where it cannot be opened."""
     deadline = time.monotonic() + _BEING_MADE_SECONDS
     for pause in pauses(0.02, 0.2):
         try:
-            return read_image(ioctx, spec, diff_budget=diff_budget)
-        except NotFoundError as error:
-            if time.monotonic() > deadline:
-                raise PreconditionError(
-                    "IMAGE_INCOMPLETE",
-                    f"The image {spec.image!r} was begun or deleted by halves, and cannot be opened; delete it first.",
-                ) from error
+            with opened(pool, spec, read_only=True) as image:
+                return describe_image(pool.ioctx, image, spec, diff_budget=diff_budget)
+        except ServiceError as error:
+            if error.reason not in _BEING_MADE or time.monotonic() > deadline:
+                raise
         time.sleep(pause)
     raise AssertionError

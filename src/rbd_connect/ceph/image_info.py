@@ -76,8 +76,8 @@ def layout_of(image: rbd.Image, size: int) -> Layout:
 
 
 def read_image(ioctx: rados.Ioctx, spec: ImageSpec, *, diff_budget: int) -> Image:
-    """Open an image for reading and describe it. Raises NotFoundError, and what the bindings raise."""
-    with open_image(ioctx, spec, read_only=True) as image:
+    """Open an image for reading and describe it. Raises ``rbd.ImageNotFound``, and what else the bindings raise."""
+    with open_image(ioctx, spec.image, read_only=True) as image:
         return describe_image(ioctx, image, spec, diff_budget=diff_budget)
 
 
@@ -105,11 +105,9 @@ def describe_image(ioctx: rados.Ioctx, image: rbd.Image, spec: ImageSpec, *, dif
 
 
 def _usage(ioctx: rados.Ioctx, image: rbd.Image, size: int, diff_budget: int) -> tuple[int | None, list[Snapshot]]:
-    """Give the used bytes of the head, and the users' snapshots; those only where the binding can list them."""
-    listing = list_snapshots(image)
-    if listing is None:
-        return None, []
-    of_users = [listed for listed in listing if listed.user]
+    """Give the used bytes of the head, and the users' snapshots that have a name."""
+    listing = list_snapshots(ioctx, image)
+    of_users = [listed for listed in listing if listed.user and listed.name is not None]
     with phase("usage"):
         *used, used_by_head = used_bytes(ioctx, image, listing, [*of_users, head(size)], diff_budget=diff_budget)
     snapshots = []

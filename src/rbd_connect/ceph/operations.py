@@ -3,13 +3,11 @@
 What makes space must succeed where there is none: it is done under ``rados_set_osdmap_full_try``, as `rbd` does.
 """
 
-import rbd
-
 from ..layout import Layout
 from ..spec import ImageSpec, SnapshotSpec
-from . import image_changes, image_create, listing, pools, rollback, snapshot_changes, snapshot_create
+from . import image_create, image_delete, image_resize, listing, pools, rollback, snapshot_changes, snapshot_create
 from .cluster import Cluster
-from .image_info import Image, features_of
+from .image_info import Image
 from .pools import Pool
 from .snapshots import Snapshot
 
@@ -31,55 +29,50 @@ __all__ = [
 
 def create_snapshot(cluster: Cluster, spec: SnapshotSpec, diff_budget: int) -> Snapshot:
     """Create a snapshot and describe it; see ``snapshot_create.create``."""
-    with cluster.pool_with_room(spec.pool, spec.namespace) as ioctx:
-        return snapshot_create.create(ioctx, spec, diff_budget=diff_budget)
+    with cluster.pool_with_room(spec.pool, spec.namespace) as pool:
+        return snapshot_create.create(pool, spec, diff_budget=diff_budget)
 
 
 def delete_snapshot(cluster: Cluster, spec: SnapshotSpec) -> int | None:
     """Delete a snapshot; see ``snapshot_changes.delete``."""
-    with cluster.pool_even_if_full(spec.pool, spec.namespace) as ioctx:
-        return snapshot_changes.delete(ioctx, spec)
+    with cluster.pool(spec.pool, spec.namespace, full_try=True) as pool:
+        return snapshot_changes.delete(pool, spec)
 
 
 def protect_snapshot(cluster: Cluster, spec: SnapshotSpec) -> int:
     """Protect a snapshot; see ``snapshot_changes.protect``."""
-    with cluster.pool_with_room(spec.pool, spec.namespace) as ioctx:
-        return snapshot_changes.protect(ioctx, spec)
+    with cluster.pool_with_room(spec.pool, spec.namespace) as pool:
+        return snapshot_changes.protect(pool, spec)
 
 
 def unprotect_snapshot(cluster: Cluster, spec: SnapshotSpec) -> int:
     """Unprotect a snapshot; see ``snapshot_changes.unprotect``."""
-    with cluster.pool_even_if_full(spec.pool, spec.namespace) as ioctx:
-        return snapshot_changes.unprotect(ioctx, spec)
+    with cluster.pool(spec.pool, spec.namespace, full_try=True) as pool:
+        return snapshot_changes.unprotect(pool, spec)
 
 
 def roll_back(cluster: Cluster, spec: SnapshotSpec) -> int:
     """Roll an image back to a snapshot; see ``rollback.rollback``."""
-    with cluster.pool_with_room(spec.pool, spec.namespace) as ioctx:
-        return rollback.rollback(ioctx, spec, own_id=cluster.instance_id, in_flight=cluster.objects_in_flight)
+    with cluster.pool_with_room(spec.pool, spec.namespace) as pool:
+        return rollback.rollback(pool, spec, in_flight=cluster.objects_in_flight)
 
 
 def create_image(cluster: Cluster, spec: ImageSpec, layout: Layout, diff_budget: int) -> Image:
     """Create an image and describe it; see ``image_create.create``."""
-    with cluster.pool_for_images(spec.pool, spec.namespace) as ioctx:
-        defaults = Layout(
-            size=0,
-            object_size=1 << int(cluster.option("rbd_default_order")),
-            features=features_of(rbd.RBD().features_from_string(cluster.option("rbd_default_features"))),
-        )
-        return image_create.create(ioctx, spec, layout, defaults=defaults, diff_budget=diff_budget)
+    with cluster.pool_with_room(spec.pool, spec.namespace) as pool:
+        return image_create.create(pool, spec, layout, diff_budget=diff_budget)
 
 
 def resize_image(cluster: Cluster, spec: ImageSpec, size: int, diff_budget: int) -> Image:
-    """Give an image another size and describe it; see ``image_changes.resize``."""
-    with cluster.pool_with_room(spec.pool, spec.namespace) as ioctx:
-        return image_changes.resize(ioctx, spec, size, diff_budget=diff_budget, in_flight=cluster.objects_in_flight)
+    """Give an image another size and describe it; see ``image_resize.resize``."""
+    with cluster.pool_with_room(spec.pool, spec.namespace) as pool:
+        return image_resize.resize(pool, spec, size, diff_budget=diff_budget, in_flight=cluster.objects_in_flight)
 
 
 def delete_image(cluster: Cluster, spec: ImageSpec) -> None:
-    """Delete an image; see ``image_changes.delete``."""
-    with cluster.pool_even_if_full(spec.pool, spec.namespace) as ioctx:
-        image_changes.delete(ioctx, spec)
+    """Delete an image; see ``image_delete.delete``."""
+    with cluster.pool(spec.pool, spec.namespace, full_try=True) as pool:
+        image_delete.delete(pool, spec)
 
 
 def list_pools(cluster: Cluster, application: str) -> list[Pool]:

@@ -14,7 +14,16 @@ from typing import Any
 
 import rados
 
-__all__ = ["Erasure", "PlacementGroups", "Pool", "holds_images", "list_pools", "mon_command"]
+__all__ = [
+    "Erasure",
+    "PlacementGroups",
+    "Pool",
+    "States",
+    "holds_images",
+    "list_pools",
+    "mon_command",
+    "mon_command_output",
+]
 
 _PATIENCE_SECONDS = 5.0
 _PATIENCE_WITH_THE_LATE_SECONDS = 0.5
@@ -23,7 +32,8 @@ _ERASURE = 3  # pg_pool_t::TYPE_ERASURE
 
 _log = logging.getLogger(__name__)
 
-_States = Mapping[int, Mapping[str, int]]
+States = Mapping[int, Mapping[str, int]]
+"""How many placement groups are in which state, by their pools' ids."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,35 +94,43 @@ def holds_images(pool: Mapping[str, Any]) -> bool:
 
 def mon_command(connection: rados.Rados, prefix: str, **arguments: object) -> Any:  # noqa: ANN401 - what JSON holds
     """Ask a monitor (``rados_mon_command``), and read its JSON. Raises what that raises, ``rados.OSError``."""
+    return json.loads(mon_command_output(connection, prefix, **arguments))
+
+
+def mon_command_output(connection: rados.Rados, prefix: str, **arguments: object) -> bytes:
+    """Ask a monitor as ``mon_command`` does, and return its JSON as it came. Raises what that raises."""
     command = json.dumps({"prefix": prefix, "format": "json", **arguments})
     status, output, _ = connection.mon_command(command, b"")
     if status:
         raise rados.OSError(prefix, errno=-status)
-    return json.loads(output)
+    return bytes(output)
 
 
 class PlacementGroups:
     """What the manager says of the placement groups: asked for by one at a time, and not for ever waited for.
 
-    Where it is down, a command to it hangs.
+    Where it is down, a command to it hangs. ``command`` is one that prints placement groups under ``key``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, command: str = "pg dump", key: str = "pg_stats", **arguments: object) -> None:
+        self._command = command
+        self._key = key
+        self._arguments = arguments or {"dumpcontents": ["pgs_brief"]}
         self._lock = threading.Lock()
-        self._asked: Future[_States] | None = None
+        self._asked: Future[States] | None = None
         self._when = float("-inf")
         self._patience = _PATIENCE_SECONDS
 
-    def begin(self, connection: rados.Rados) -> "Future[_States]":
+    def begin(self, connection: rados.Rados) -> "Future[States]":
         """Ask, unless an answer is waited for already."""
         with self._lock:
             is_late = time.monotonic() - self._when > _PATIENCE_SECONDS
             if self._asked is None or self._asked.done() or is_late:
                 self._asked, self._when = Future(), time.monotonic()
-                threading.Thread(target=_ask, args=(connection, self._asked), daemon=True).start()
+                threading.Thread(target=self._ask, args=(connection, self._asked), daemon=True).start()
             return self._asked
 
-    def of(self, asked: "Future[_States]") -> _States:
+    def of(self, asked: "Future[States]") -> States:
         """Give how many are in which state, by their pools' ids; nothing where the manager does not say in time."""
         try:
             states = asked.result(self._patience)
@@ -126,17 +144,16 @@ class PlacementGroups:
             return states
         return {}
 
-
-def _ask(connection: rados.Rados, asked: "Future[_States]") -> None:
-    try:
-        dumped = mon_command(connection, "pg dump", dumpcontents=["pgs_brief"])
-        states: dict[int, Counter[str]] = {}
-        for group in dumped["pg_stats"]:
-            pool = int(group["pgid"].partition(".")[0])
-            states.setdefault(pool, Counter())[group["state"]] += 1
-        asked.set_result(states)
-    except Exception as error:  # noqa: BLE001 - who asked is told
-        asked.set_exception(error)
+    def _ask(self, connection: rados.Rados, asked: "Future[States]") -> None:
+        try:
+            dumped = mon_command(connection, self._command, **self._arguments)
+            states: dict[int, Counter[str]] = {}
+            for group in dumped[self._key]:
+                pool = int(group["pgid"].partition(".")[0])
+                states.setdefault(pool, Counter())[group["state"]] += 1
+            asked.set_result(states)
+        except Exception as error:  # noqa: BLE001 - who asked is told
+            asked.set_exception(error)
 
 
 def _pool(

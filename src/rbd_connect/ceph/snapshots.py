@@ -3,11 +3,13 @@
 from contextlib import suppress
 from dataclasses import dataclass
 
+import rados
 import rbd
 
+from .header import RawSnapshot, raw_snapshots, raw_snapshots_of_format_1
 from .usage import Listed
 
-__all__ = ["Snapshot", "describe", "list_snapshots", "snapshots_of"]
+__all__ = ["Snapshot", "describe", "list_snapshots"]
 
 _TRIES = 16
 
@@ -27,34 +29,54 @@ class Snapshot:
     used_bytes: int | None
 
 
-def snapshots_of(image: rbd.Image) -> "list[rbd.Snapshot]":
-    """Give an image's snapshots as the binding has them (``rbd_snap_list``). Raises UnicodeDecodeError.
+def list_snapshots(ioctx: rados.Ioctx, image: rbd.Image) -> list[Listed]:
+    """List an image's snapshots of all kinds by rising id (``rbd_snap_list2``).
 
-    It lists them, and then asks of what kind each is; of one that was removed in between it raises ImageNotFound, for
-    which the image's other snapshots cannot help.
-    """
-    for _ in range(_TRIES):
-        with suppress(rbd.ImageNotFound):
-            return list(image.list_snaps())
-    return list(image.list_snaps())
-
-
-def list_snapshots(image: rbd.Image) -> list[Listed] | None:
-    """List an image's snapshots by rising id (``rbd_snap_list2``).
-
-    None where the binding cannot, since a name among them is no UTF-8.
+    Where the binding cannot, since a name among them is not UTF-8, they are read from the image's header; that one has
+    no name then. Raises what the bindings raise.
     """
     try:
-        found = [
-            Listed(snap["id"], snap["name"], snap["size"], snap["namespace"] == rbd.RBD_SNAP_NAMESPACE_TYPE_USER)
-            for snap in snapshots_of(image)
-        ]
+        found = _by_librbd(image)
     except UnicodeDecodeError:
-        return None
+        raw = (
+            raw_snapshots_of_format_1(ioctx, image.get_name())
+            if image.old_format()
+            else raw_snapshots(ioctx, image.id())
+        )
+        found = [_listed(snapshot) for snapshot in raw]
     return sorted(found, key=lambda listed: listed.id)
 
 
 def describe(image: rbd.Image, listed: Listed, used: int | None) -> Snapshot:
-    """Describe a snapshot. Raises ``rbd.ImageNotFound`` where it has gone."""
+    """Describe a snapshot, which has a name. Raises ``rbd.ImageNotFound`` where it has gone."""
+    assert listed.name is not None  # noqa: S101 - see above
     protected = image.is_protected_snap(listed.name)
     return Snapshot(id=listed.id, name=listed.name, protected=protected, quota_bytes=listed.size, used_bytes=used)
+
+
+def _by_librbd(image: rbd.Image) -> list[Listed]:
+    """List snapshots by the binding, which lists them and then asks of what kind each is.
+
+    Of one that was removed in between it raises ImageNotFound, for which the image's other snapshots cannot help.
+    """
+    for _ in range(_TRIES):
+        with suppress(rbd.ImageNotFound):
+            return [_of_binding(snapshot) for snapshot in image.list_snaps()]
+    return [_of_binding(snapshot) for snapshot in image.list_snaps()]
+
+
+def _of_binding(snapshot: "rbd.Snapshot") -> Listed:
+    # There is no more about a snapshot that was removed while the binding listed it.
+    deleted = snapshot.get("trash")
+    original_name = deleted["original_name"] if deleted else None
+    return Listed(snapshot["id"], snapshot["name"], snapshot["size"], snapshot["namespace"], original_name)
+
+
+def _listed(snapshot: RawSnapshot) -> Listed:
+    return Listed(snapshot.id, _decoded(snapshot.name), snapshot.size, snapshot.kind, _decoded(snapshot.original_name))
+
+
+def _decoded(name: bytes | None) -> str | None:
+    with suppress(UnicodeDecodeError):
+        return None if name is None else name.decode()
+    return None

@@ -34,18 +34,25 @@ _MAP_INVALID = rbd.RBD_FLAG_OBJECT_MAP_INVALID | rbd.RBD_FLAG_FAST_DIFF_INVALID
 class Listed:
     """A snapshot as ``rbd_snap_list2`` lists it, or an image's head.
 
-    ``size`` is in bytes; ``user`` tells users' snapshots from mirroring's, groups' and trash.
+    ``size`` is in bytes; ``kind`` is librbd's ``rbd_snap_namespace_type_t``. ``name`` is None where it is not UTF-8;
+    ``original_name`` is that of a deleted one, which is kept for its clones under another name.
     """
 
     id: int
-    name: str
+    name: str | None
     size: int
-    user: bool
+    kind: int = rbd.RBD_SNAP_NAMESPACE_TYPE_USER
+    original_name: str | None = None
+
+    @property
+    def user(self) -> bool:
+        """Whether it is a user's, and not mirroring's, a group's, or deleted."""
+        return self.kind == rbd.RBD_SNAP_NAMESPACE_TYPE_USER
 
 
 def head(size: int) -> Listed:
     """Give an image's head, as if it were its last snapshot."""
-    return Listed(_HEAD, "", size, user=True)
+    return Listed(_HEAD, "", size)
 
 
 def used_bytes(
@@ -75,6 +82,8 @@ def used_bytes(
             found = None if maps is None else maps.used(interval)
             if found is not None or _objects(snapshot.size, object_size) > diff_budget:
                 return found
+            if interval.before is not None and interval.before.name is None:
+                return None  # librbd takes the snapshot to compare with by its name
             return _diff(image, interval)
         except (rados.Error, rbd.Error) as error:
             _log.warning("usage of snapshot %d of image %s is unknown: %s", snapshot.id, image_id, error)

@@ -25,12 +25,14 @@ def booted(folder: Path, shape: Shape = QUICK) -> Iterator[DevCluster]:
         yield cluster
 
 
-def config_of(cluster: DevCluster, scope: str = SCOPE, *, conf: Path | None = None) -> ClusterConfig:
+def config_of(
+    cluster: DevCluster, scope: str = SCOPE, *, conf: Path | None = None, client: str = USER
+) -> ClusterConfig:
     """Say how a server would connect to a cluster."""
     return ClusterConfig(
         scope=scope,
         conf=conf or cluster.conf,
-        client=USER,
+        client=client,
         keyring=None,
         connect_timeout=10,
         mon_timeout=60,

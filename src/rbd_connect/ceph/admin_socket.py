@@ -8,14 +8,15 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from secrets import token_hex
+from tempfile import gettempdir
 from typing import Any
 
 import rados
 
-__all__ = ["AdminSocket", "opened"]
+__all__ = ["AdminSocket", "new_place", "opened"]
 
 _LENGTH = struct.Struct(">I")
 _PATIENCE_SECONDS = 1.0
@@ -54,7 +55,7 @@ class AdminSocket:
             return [name for name in self._ask("config show") if name.startswith(prefix)]
         return []
 
-    def set_by_monitors(self, prefix: str) -> dict[str, object] | None:
+    def set_by_monitors(self, prefix: str = "") -> dict[str, object] | None:
         """Give those of the options that begin so to which the monitors give a value (``config diff``), with that.
 
         None where it cannot be found out.
@@ -83,22 +84,31 @@ class AdminSocket:
 
 
 @contextmanager
-def opened(connection: rados.Rados) -> Iterator[AdminSocket]:
+def opened(connection: rados.Rados, place: Path | None, *, as_configured: bool = True) -> Iterator[AdminSocket]:
     """Have librados open one with a connection that is made inside: where its configuration says (``admin_socket``).
 
-    Where it says nothing, its name is gone at once, so that nothing is left of a process that is killed.
+    Where that says nothing, or is not to be heeded, in ``place``, whose name is gone at once.
     """
     admin_socket = AdminSocket()
-    with ExitStack() as stack:
-        path = connection.conf_get("admin_socket") or _place(stack)
-        connection.conf_set("admin_socket", path)
+    configured = connection.conf_get("admin_socket") if as_configured else ""
+    path = configured or str(place or "")
+    connection.conf_set("admin_socket", path)
+    try:
         yield admin_socket
         if path:
             admin_socket.open(Path(path))
+    finally:
+        if path and not configured:
+            with suppress(OSError):
+                Path(path).unlink()
 
 
-def _place(stack: ExitStack) -> str:
-    """Give a path in a folder that is removed at the end; "" where none can be made."""
+def new_place() -> Path | None:
+    """Give a path where there is nothing, that nobody can guess; None where there is no folder for such.
+
+    librados makes nothing there before a monitor has answered. A folder of its own would be left by a process that is
+    killed until then.
+    """
     with suppress(OSError):
-        return f"{stack.enter_context(TemporaryDirectory(prefix='rbd-connect-'))}/admin"
-    return ""
+        return Path(gettempdir()) / f"rbd-connect-{token_hex(8)}"
+    return None

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +17,9 @@ from ..files import Files
 from ..missing import no_pool
 from ..progress import phase
 from ..setting_types import is_exposed
-from .admin_socket import AdminSocket, opened
+from .admin_socket import AdminSocket, new_place, opened
 from .admission import Admission
+from .configured import Configured
 from .errnos import ceph_errors, conf_errors, connect_errors
 from .open_pool import OpenPool
 from .pinned import Pinned
@@ -63,14 +64,24 @@ class ClusterConfig:
 class Cluster:
     """A Ceph cluster under the name of its scope. Its calls block; they may come from any thread."""
 
-    def __init__(self, config: ClusterConfig, on_connected: Callable[[str], None] = lambda _: None) -> None:
-        """``on_connected`` is given the address of the connection, as soon as there is one (``rados_getaddrs``)."""
+    def __init__(
+        self,
+        config: ClusterConfig,
+        on_connected: Callable[[str], None] = lambda _: None,
+        admin_socket: Path | None = None,
+    ) -> None:
+        """``on_connected`` is given the address of the connection, as soon as there is one (``rados_getaddrs``).
+
+        ``admin_socket`` is a path for librados' admin socket; without, one is chosen. Nothing is left there.
+        """
         self._config = config
+        self._place = admin_socket or new_place()
         self._on_connected = on_connected
         self._lock = threading.Lock()
         self._connection: rados.Rados | None = None
         self._admin_socket = AdminSocket()
         self._pinned: Pinned | None = None
+        self._configured: Configured | None = None
         self._admission: Admission | None = None
         self._files = Files()
         self._failures = 0
@@ -149,7 +160,19 @@ class Cluster:
 
     def has_changed(self) -> bool:
         """Say whether what the connection was made by is another now: configuration, keyring, what monitors set."""
-        return self._files.have_changed() or (self._pinned is not None and self._pinned.has_changed())
+        return (
+            self._files.have_changed()
+            or (self._pinned is not None and self._pinned.has_changed())
+            or (self._configured is not None and self._configured.has_changed())
+        )
+
+    def review_configuration(self) -> None:
+        """Look for what the monitors configure and the connection cannot follow; see ``Configured.review``.
+
+        For one thread of its own: it blocks for as long as they do. It must have ended before ``close``.
+        """
+        if self._configured is not None:
+            self._configured.review()
 
     def check_alive(self) -> None:
         """Return, where librados does (``rados_conf_get``): what is asked here takes the lock that all else needs."""
@@ -164,6 +187,12 @@ class Cluster:
                 self._connection.shutdown()
                 self._connection = None
                 self._admin_socket.close()
+
+    def remove_remains(self) -> None:
+        """Remove what a connection that is not closed may leave. The server does so too, where it is there still."""
+        if self._place is not None:
+            with suppress(OSError):
+                self._place.unlink()
 
     def _connected(self) -> rados.Rados:
         """Give the connection, opened (``rados_connect``) by whoever needs it first.
@@ -186,28 +215,44 @@ class Cluster:
     def _connect(self) -> rados.Rados:
         self._files = Files()
         self._files.look_at(self._config.conf)
-        # What $cluster stands for in a keyring's path is the name of the conf file, as with `ceph --cluster NAME`.
         with conf_errors():
-            connection = rados.Rados(
-                conffile=str(self._config.conf),
-                name=self._config.client,
-                clustername=self._config.conf.stem,
-                conf=self._options(),
-            )
+            connection = self._unconnected()
         keyrings = _keyrings(connection)
         self._files.look_at(*keyrings)
         _check_is_secret(keyrings)
-        with connect_errors(), opened(connection) as self._admin_socket:
+        with connect_errors(), opened(connection, self._place) as self._admin_socket:
             try:
                 connection.connect()
                 self._on_connected(connection.get_addrs())
             except rados.Error:
                 connection.shutdown()
                 raise
+        self._configured = Configured(connection, self._admin_socket, self._configured_anew)
         self._pinned = Pinned(connection, self._admin_socket)
         self._admission = Admission(connection, self._admin_socket)
         self._pools = CurrentPools(connection)
         return connection
+
+    def _unconnected(self) -> rados.Rados:
+        # What $cluster stands for in a keyring's path is the name of the conf file, as with `ceph --cluster NAME`.
+        return rados.Rados(
+            conffile=str(self._config.conf),
+            name=self._config.client,
+            clustername=self._config.conf.stem,
+            conf=self._options(),
+        )
+
+    def _configured_anew(self) -> dict[str, object] | None:
+        """Say what monitors set on a connection that is opened now, and closed. Raises rados.Error."""
+        connection = self._unconnected()
+        try:
+            with opened(connection, self._place, as_configured=False) as admin_socket:
+                connection.connect()
+            values = admin_socket.set_by_monitors()
+            admin_socket.close()
+            return values
+        finally:
+            connection.shutdown()
 
     def _options(self) -> dict[str, str]:
         options = {

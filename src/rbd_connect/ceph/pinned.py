@@ -12,9 +12,9 @@ import rados
 
 from .admin_socket import AdminSocket
 
-__all__ = ["Pinned"]
+__all__ = ["LIBRBD", "Pinned"]
 
-_LIBRBD = "rbd_"
+LIBRBD = "rbd_"
 
 
 class Pinned:
@@ -23,8 +23,8 @@ class Pinned:
     def __init__(self, connection: rados.Rados, admin_socket: AdminSocket) -> None:
         """Set each to what it is (``rados_conf_set``)."""
         self._admin_socket = admin_socket
-        self._by_monitors = admin_socket.set_by_monitors(_LIBRBD)
-        for name in admin_socket.options(_LIBRBD):
+        self._by_monitors = admin_socket.set_by_monitors(LIBRBD)
+        for name in admin_socket.options(LIBRBD):
             value = connection.conf_get(name)
             if value is not None:
                 with suppress(rados.Error):  # it cannot be changed at all while a client runs
@@ -32,5 +32,5 @@ class Pinned:
 
     def has_changed(self) -> bool:
         """Say whether the monitors set others since, or other values."""
-        now = self._admin_socket.set_by_monitors(_LIBRBD)
+        now = self._admin_socket.set_by_monitors(LIBRBD)
         return now is not None and self._by_monitors is not None and now != self._by_monitors

@@ -4,6 +4,7 @@ import pickle
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..ceph.cluster import ClusterConfig
@@ -15,10 +16,14 @@ _LENGTH = struct.Struct(">I")
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """What a worker is told first: its cluster, and how many calls there will be at a time."""
+    """What a worker is told first: its cluster, and how many calls there will be at a time.
+
+    ``admin_socket`` is where librados may make its admin socket. The server removes it when the process has ended.
+    """
 
     config: ClusterConfig
     threads: int
+    admin_socket: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 It ends when the server closes the socket, or ends itself, however that happens.
 """
 
+import logging
 import os
 import select
 import signal
@@ -16,12 +17,12 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
-from ..ceph.cluster import Cluster, ClusterConfig
+from ..ceph.cluster import Cluster
 from ..ceph.sockets import Sockets
 from ..errors import ServiceError
 from ..log import configure
 from ..progress import followed
-from .channel import Call, Connected, Decoder, Outcome, Ping, Pong, encode
+from .channel import Call, Connected, Decoder, Hello, Outcome, Ping, Pong, encode
 from .threads import Threads
 
 __all__ = ["main"]
@@ -29,8 +30,12 @@ __all__ = ["main"]
 _RECEIVE_BYTES = 1 << 16
 _TICK_SECONDS = 1.0
 _THREADS_PERIOD_SECONDS = 10.0
-# Where cores are short, the event loop goes first: it has little to do, and deadlines to keep.
 _NICER_THAN_SERVER = 19
+_NOBODY_ELSE_WRITES = 0o022
+_REVIEW_SECONDS = 5.0
+_END_SECONDS = 0.5
+
+_log = logging.getLogger(__name__)
 
 
 def main() -> None:
@@ -38,12 +43,22 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     configure()
-    os.nice(_NICER_THAN_SERVER)
+    _let_server_go_first()
+    # librados' admin socket is for this user alone, whatever the server was started with.
+    os.umask(os.umask(_NOBODY_ELSE_WRITES) | _NOBODY_ELSE_WRITES)
     with socket.socket(fileno=int(sys.argv[1])) as channel:
         messages = _messages(channel)
         hello = next(messages, None)
         if hello is not None:
-            _serve(messages, _Worker(channel, hello.config, hello.threads))
+            _serve(messages, _Worker(channel, hello))
+
+
+def _let_server_go_first() -> None:
+    """Where cores are short, the event loop goes first: it has little to do, and deadlines to keep."""
+    try:
+        os.nice(_NICER_THAN_SERVER)
+    except OSError as error:  # so it is under systemd's SystemCallFilter=~@resources
+        _log.warning("the worker keeps the server's priority, since it may not lower its own: %s", error.strerror)
 
 
 def _messages(channel: socket.socket) -> Iterator[Any]:
@@ -74,22 +89,28 @@ def _serve(messages: Iterator[Call | Ping | None], worker: "_Worker") -> None:
                 worker.pings.put(message)
         worker.threads.review()
         sockets.review()
-    if worker.threads.running:
+    if not worker.close():
         os._exit(1)
-    worker.close()
 
 
 class _Worker:
     """Makes calls, each on a thread."""
 
-    def __init__(self, channel: socket.socket, config: ClusterConfig, threads: int) -> None:
-        self.cluster = Cluster(config, on_connected=lambda address: self._send(encode(Connected(address))))
-        self.threads = Threads(threads, _THREADS_PERIOD_SECONDS)
+    def __init__(self, channel: socket.socket, hello: Hello) -> None:
+        self.cluster = Cluster(
+            hello.config,
+            on_connected=lambda address: self._send(encode(Connected(address))),
+            admin_socket=hello.admin_socket,
+        )
+        self.threads = Threads(hello.threads, _THREADS_PERIOD_SECONDS)
         self.pings: SimpleQueue[Ping | None] = SimpleQueue()
         self._channel = channel
         self._sending = threading.Lock()
         self._answering = threading.Thread(target=self._answer_pings, daemon=True)
         self._answering.start()
+        self._is_ending = threading.Event()
+        self._reviewing = threading.Thread(target=self._review_configuration, daemon=True)
+        self._reviewing.start()
 
     def start(self, call: Call) -> None:
         """Begin a call. Its outcome is sent when it has ended."""
@@ -109,17 +130,28 @@ class _Worker:
                 message = ended(crash=traceback.format_exc())
         self._send(message)
 
-    def close(self) -> None:
-        """Close the connection to the cluster. No call may be under way."""
+    def close(self) -> bool:
+        """Close the connection to the cluster, and say whether that was done: not while something is under way."""
+        self._is_ending.set()
+        self._reviewing.join(_END_SECONDS)
+        if self.threads.running or self._reviewing.is_alive():
+            self.cluster.remove_remains()
+            return False
         self.pings.put(None)
         self._answering.join()
         self.cluster.close()
+        return True
 
     def _answer_pings(self) -> None:
         """Answer on a thread of its own: where librados is stuck, so is who asks it, and no answer comes."""
         while self.pings.get() is not None:
             self.cluster.check_alive()
             self._send(encode(Pong(is_stale=self.cluster.has_changed())))
+
+    def _review_configuration(self) -> None:
+        """Do so on a thread of its own: it waits for monitors."""
+        while not self._is_ending.wait(_REVIEW_SECONDS):
+            self.cluster.review_configuration()
 
     def _send(self, message: bytes) -> None:
         with self._sending, suppress(OSError):  # where the server has gone, nobody is there to be told

@@ -52,7 +52,7 @@ class Calls:
         ``image`` is None for what changes none. Cancelled while it waits, the call is never made, and its place is
         given up. Later, it runs on by itself, as the task of the call's progress.
 
-        Raises NotFoundError for the scope, TryLaterError where too many wait already, and what the function raises.
+        Raises NotFoundError for the scope, TryLaterError where too many wait already, and what ``Worker.run`` raises.
         """
         of_scope = self._scopes.get(scope)
         if of_scope is None:
@@ -86,7 +86,7 @@ class Calls:
 
 async def _run(scope: _Scope, image: Hashable | None, function: Callable[[Cluster, *_Ts], _T], *args: *_Ts) -> _T:
     try:
-        return await scope.worker.run(function, *args)
+        return await scope.worker.run(function, *args, image=image)
     finally:
         scope.turns.give_back(image)
 

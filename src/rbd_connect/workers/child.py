@@ -6,15 +6,15 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from itertools import count
+from signal import Signals
 from typing import Any, cast
 
-from connectrpc.code import Code
-
-from ..errors import TryLaterError
+from ..ceph.admin_socket import new_place
 from .channel import Call, Connected, Decoder, Hello, Outcome, Ping, Pong, encode
 
-__all__ = ["Child", "start"]
+__all__ = ["Child", "ProcessEndedError", "start"]
 
 _END_SECONDS = 5.0
 
@@ -22,14 +22,33 @@ _PING_SECONDS = 1.0
 # Half of what Ceph itself gives a client; and a process that is given no time by its machine is none the better for it.
 _MOST_UNANSWERED = 15
 
+# A process does these to itself. SIGKILL and SIGTERM are others' doing: an operator's, or the kernel's without memory.
+_CRASHES = frozenset(
+    {Signals.SIGABRT, Signals.SIGBUS, Signals.SIGFPE, Signals.SIGILL, Signals.SIGSEGV, Signals.SIGSYS, Signals.SIGTRAP}
+)
+
 _log = logging.getLogger(__name__)
+
+
+class ProcessEndedError(Exception):
+    """The process ended before the call did.
+
+    ``crash`` is the signal where it crashed, once it had connected to Ceph; else None. ``calls`` is how many calls it
+    had. A crash while it connects is not a call's doing, whichever calls wait for that.
+    """
+
+    def __init__(self, crash: Signals | None, calls: int) -> None:
+        super().__init__("the worker process ended")
+        self.crash = crash
+        self.calls = calls
 
 
 class Child(asyncio.Protocol):
     """One process: calls go there, and outcomes come back in whatever order.
 
     Where it answers nothing more, it is killed. ``address`` is that by which Ceph knows it, None while it has not
-    connected.
+    connected. ``is_shared`` says whether it is the one for all calls of a scope, ``has_calls`` whether it was given a
+    client's, ``has_answered`` whether any ended.
     """
 
     def __init__(self, hello: Hello, on_stale: "Callable[[Child], None]", on_death: "Callable[[Child], None]") -> None:
@@ -47,7 +66,11 @@ class Child(asyncio.Protocol):
         self._is_stale = False
         self._unanswered = 0
         self._watching: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
         self.address: str | None = None
+        self.is_shared = False
+        self.has_calls = False
+        self.has_answered = False
         self.has_ended = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -59,7 +82,15 @@ class Child(asyncio.Protocol):
         self._process = process
         self._watching = asyncio.create_task(self._watch())
 
+    def abandon(self) -> None:
+        """Say that there is no process."""
+        self._is_to_end = True
+        self._transport.abort()
+
     async def make(self, request_id: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Outcome:
+        """Make a call. Raises ProcessEndedError."""
+        if self.has_ended:
+            raise ProcessEndedError(None, 0)
         number = next(self._numbers)
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting[number] = outcome
@@ -76,12 +107,10 @@ class Child(asyncio.Protocol):
         """End the process, which leaves the calls that it has."""
         self._is_to_end = True
         self._transport.close()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_END_SECONDS):
-                await self._process.wait()
-                return
-        self._process.kill()
-        await self._process.wait()
+        if await self._exit_status() is None:
+            self._process.kill()
+            await self._process.wait()
+        self._remove_remains()
 
     def data_received(self, data: bytes) -> None:
         for message in self._decoder.feed(data):
@@ -111,6 +140,7 @@ class Child(asyncio.Protocol):
             self._on_stale(self)
 
     def _settle(self, outcome: Outcome) -> None:
+        self.has_answered = True
         waiting = self._waiting.pop(outcome.number)
         if not waiting.done():  # who waited may have gone, at the end of all
             waiting.set_result(outcome)
@@ -119,46 +149,71 @@ class Child(asyncio.Protocol):
         self.has_ended = True
         if self._watching is not None:
             self._watching.cancel()
-        if self._waiting:
-            _log.error("the worker of scope %s died during %d calls", self._hello.config.scope, len(self._waiting))
+        if self._is_to_end:
+            self._give_up(None)
+        else:
+            self._ending = asyncio.create_task(self._end())
+
+    async def _end(self) -> None:
+        """Find out how the process ended by itself, before its calls are told."""
+        status = await self._exit_status()
+        how = "in an unknown way" if status is None else f"with status {status}"
+        signal = Signals(-status) if status is not None and status < 0 else None
+        if self._waiting or signal in _CRASHES or (status or 0) > 0:
+            _log.error(
+                "the worker of scope %s ended %s during %d calls",
+                self._hello.config.scope,
+                how if signal is None else f"by {signal.name}",
+                len(self._waiting),
+            )
+        if status is None:
+            self._process.kill()
+        self._remove_remains()
+        self._give_up(signal if signal in _CRASHES and self.address is not None else None)
+        self._on_death(self)
+
+    async def _exit_status(self) -> int | None:
+        """Wait for the process to end. Give its status, minus the signal where one ended it; None where it does not."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_END_SECONDS):
+                return await self._process.wait()
+        return None
+
+    def _give_up(self, crash: Signals | None) -> None:
+        calls = len(self._waiting)
         for waiting in self._waiting.values():
             if not waiting.done():
-                waiting.set_exception(_died())
+                waiting.set_exception(ProcessEndedError(crash, calls))
         self._waiting.clear()
         self._idle.set()
-        if not self._is_to_end:
-            self._on_death(self)
+
+    def _remove_remains(self) -> None:
+        """Remove the one file that a process leaves where it is killed in the wrong moment."""
+        if self._hello.admin_socket is not None:
+            with suppress(OSError):
+                self._hello.admin_socket.unlink()
 
 
 async def start(hello: Hello, *, on_stale: Callable[[Child], None], on_death: Callable[[Child], None]) -> Child:
     """Start a process; it connects when it has something to do.
 
-    ``on_stale`` is called when what it connected by has changed, ``on_death`` when it has ended by itself.
+    ``on_stale`` is called when what it connected by has changed, ``on_death`` when it has ended by itself. Raises
+    OSError where no process can be started.
     """
+    hello = replace(hello, admin_socket=new_place())
     ours, theirs = socket.socketpair()
     with theirs:
         _, child = await asyncio.get_running_loop().create_unix_connection(
             lambda: Child(hello, on_stale, on_death), sock=ours
         )
         # -P: a file of the working directory is no module of ours.
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",
-            "-m",
-            "rbd_connect.workers.process",
-            str(theirs.fileno()),
-            hello.config.scope,
-            stdin=asyncio.subprocess.DEVNULL,
-            pass_fds=[theirs.fileno()],
-        )
+        words = ("-P", "-m", "rbd_connect.workers.process", str(theirs.fileno()), hello.config.scope)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, *words, stdin=asyncio.subprocess.DEVNULL, pass_fds=[theirs.fileno()]
+            )
+        except OSError:
+            child.abandon()
+            raise
     child.begin(process)
     return child
-
-
-def _died() -> TryLaterError:
-    return TryLaterError(
-        Code.UNAVAILABLE,
-        "OUTCOME_UNKNOWN",
-        "The process that made the call died. It may be done yet; a retry is safe, and tells.",
-        seconds=1,
-    )

@@ -7,9 +7,10 @@ answered in time: what librados gave up, an OSD that was held up carries out lat
 """
 
 import asyncio
+import json
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Hashable
 from copy import copy
 from functools import partial
 from typing import Any, TypeVar, TypeVarTuple
@@ -24,14 +25,20 @@ from ..errors import ServiceError, TryLaterError
 from ..progress import current
 from . import child
 from .channel import Hello, Outcome
-from .child import Child
+from .child import Child, ProcessEndedError
+from .quarantine import CallKey, Quarantine
 
 __all__ = ["Worker", "WorkerCrashError"]
 
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 _RECONSIDER_SECONDS = 2.0
-_pauses = partial(pauses, 0.25, 2.0)
+_FIRST_PAUSE_SECONDS = 0.25
+_LONGEST_PAUSE_SECONDS = 2.0
+# A process that ends as it starts costs a core a third of a second each time.
+_LONGEST_PAUSE_OF_STARTS_SECONDS = 30.0
+_MOST_ALONE = 4
+_pauses = partial(pauses, _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
 _log = logging.getLogger(__name__)
 
 
@@ -47,6 +54,10 @@ class Worker:
         self._starting = asyncio.Lock()
         self._child: Child | None = None
         self._children: set[Child] = set()
+        self._quarantine = Quarantine()
+        self._alone = asyncio.Semaphore(_MOST_ALONE)
+        self._list_alone = asyncio.Lock()
+        self._failed_starts = 0
         self._outage: TryLaterError | None = None
         self._reconsidered = float("-inf")
         self._kept = float("-inf")
@@ -57,17 +68,20 @@ class Worker:
         async with self._starting:
             if self._child is None or self._child.has_ended:
                 self._child = await self._new_child()
+                self._child.is_shared = True
             return self._child
 
-    async def run(self, function: Callable[[Cluster, *_Ts], _T], *args: *_Ts) -> _T:
+    async def run(self, function: Callable[[Cluster, *_Ts], _T], *args: *_Ts, image: Hashable | None = None) -> _T:
         """Call a module's function there, with the cluster; once more where the connection was lost before it began.
 
-        Raises the ServiceError that it raises; TryLaterError where the cluster cannot be reached, and where the process
-        dies meanwhile; WorkerCrashError.
+        ``image`` is the one that it changes, if any. Raises the ServiceError that it raises; TryLaterError where the
+        cluster cannot be reached, and where the process dies meanwhile; PreconditionError where the call crashed it,
+        now or lately; WorkerCrashError.
         """
-        outcome = await self._make(function, args)
+        key = None if function is operations.probe else CallKey(function.__name__, image)
+        outcome = await self._make(key, function, args)
         if is_connection_lost(outcome.error) and not outcome.changes:
-            outcome = await self._make(function, args)
+            outcome = await self._make(key, function, args)
         progress = current()
         if progress is not None:
             progress.phases.update(outcome.phases)
@@ -84,30 +98,108 @@ class Worker:
             task.cancel()
         await asyncio.gather(*(each.stop() for each in self._children))
 
-    async def _make(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Outcome:
+    async def _make(self, key: CallKey | None, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Outcome:
+        """Make a call, alone where it is a suspect; see Quarantine."""
+        if key is not None:
+            self._quarantine.check(key)
         if self._outage is not None:
             raise copy(self._outage)
-        process = await self.start()
+        if key is not None and self._quarantine.is_suspect(key):
+            return await self._make_alone(key, function, arguments)
+        return await self._make_in(await self.start(), key, function, arguments)
+
+    async def _make_alone(self, key: CallKey, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Outcome:
+        """Make a call in a process of its own, which ends with it."""
+        async with self._list_alone if key.image is None else self._alone:
+            self._quarantine.check(key)
+            if self._quarantine.is_suspect(key):  # it may have been cleared while this call waited
+                process = await self._new_child()
+                error: Exception | None = None
+                try:
+                    outcome = await self._make_in(process, key, function, arguments)
+                    error = outcome.error
+                finally:
+                    self._in_background(self._end(process, with_blocklist=has_timed_out(error)))
+                if not is_unreachable(error) and not is_connection_lost(error):
+                    self._quarantine.clear(key)
+                return outcome
+        return await self._make(key, function, arguments)
+
+    async def _make_in(
+        self, process: Child, key: CallKey | None, function: Callable[..., Any], arguments: tuple[Any, ...]
+    ) -> Outcome:
+        """Make a call in a process, and draw the consequences for that. ``key`` is None for what is no client's."""
         progress = current()
-        outcome = await process.make(progress.request_id if progress else "", function, arguments)
+        request_id = progress.request_id if progress else ""
+        process.has_calls = process.has_calls or key is not None
+        try:
+            outcome = await process.make(request_id, function, arguments)
+        except ProcessEndedError as ended:
+            raise self._told_of_end(ended, key, request_id) from None
         if is_connection_lost(outcome.error):
             self._leave(process)
         if is_unreachable(outcome.error):
-            self._begin_outage()
+            self._begin_outage("The Ceph cluster cannot be reached.", _LONGEST_PAUSE_SECONDS)
         if is_denied(outcome.error):
             self._reconsider(process)
         if has_timed_out(outcome.error):
             self._in_background(self._replace(process))
         return outcome
 
-    async def _new_child(self) -> Child:
-        process = await child.start(
-            self._hello,
-            on_stale=lambda stale: self._in_background(self._follow_configuration(stale)),
-            on_death=lambda dead: self._in_background(self._blocklist(dead)),
+    def _told_of_end(self, ended: ProcessEndedError, key: CallKey | None, request_id: str) -> ServiceError:
+        """Give what a caller is told whose process ended, and note what the crash tells about the call."""
+        if key is not None and ended.crash is not None:
+            if ended.calls == 1:
+                _log.error(
+                    "request %s: %s crashed the worker of scope %s by %s, and is refused for a while; image %s",
+                    request_id,
+                    key.operation,
+                    self._scope,
+                    ended.crash.name,
+                    json.dumps(key.image, default=str),
+                )
+                return self._quarantine.found(key, ended.crash)
+            self._quarantine.suspect(key)
+        return TryLaterError(
+            Code.UNAVAILABLE,
+            "OUTCOME_UNKNOWN",
+            "The process that made the call died. It may be done yet; a retry is safe, and tells.",
+            seconds=1,
         )
+
+    async def _new_child(self) -> Child:
+        """Start a process. Raises TryLaterError where that cannot be done."""
+        try:
+            process = await child.start(
+                self._hello,
+                on_stale=lambda stale: self._in_background(self._follow_configuration(stale)),
+                on_death=self._note_death,
+            )
+        except OSError as error:
+            _log.exception("scope %s: no process can be started", self._scope)
+            raise TryLaterError(
+                Code.RESOURCE_EXHAUSTED, "SERVER_EXHAUSTED", "The server can start no process for the call.", seconds=1
+            ) from error
         self._children = {each for each in self._children if not each.has_ended} | {process}
         return process
+
+    def _note_death(self, dead: Child) -> None:
+        """Have Ceph told of a process that ended by itself, and start no others at once where they do so as well."""
+        if dead.has_calls:
+            self._in_background(self._blocklist(dead))
+        if dead.is_shared:
+            self._failed_starts = 0 if dead.has_answered else self._failed_starts + 1
+            if self._failed_starts > 1:
+                self._begin_outage(
+                    "The process that asks the Ceph cluster ends as soon as it starts.",
+                    _LONGEST_PAUSE_OF_STARTS_SECONDS,
+                )
+
+    async def _end(self, process: Child, *, with_blocklist: bool) -> None:
+        """End a process when its calls have ended, and blocklist the client that it was."""
+        await process.retire()
+        if with_blocklist:
+            await self._blocklist(process)
 
     def _leave(self, process: Child) -> None:
         """Have the next call start another process. This one ends when its calls have ended."""
@@ -119,9 +211,10 @@ class Worker:
     async def _follow_configuration(self, stale: Child) -> None:
         """Connect by what is configured now: try until that succeeds, and use the old connection until then."""
         for pause in _pauses():
+            if self._child is not stale:
+                return
             if await self._renew(stale, "its configuration or keyring has changed"):
                 await stale.retire()
-            if self._child is not stale:
                 return
             await asyncio.sleep(pause)
 
@@ -144,16 +237,15 @@ class Worker:
             if not await self._renew(timed_out, "Ceph did not answer in time"):
                 self._kept = time.monotonic()
                 return
-        await timed_out.retire()
-        await self._blocklist(timed_out)
+        await self._end(timed_out, with_blocklist=True)
 
     async def _blocklist(self, ended: Child) -> None:
         """Blocklist the client that a process was; try until the cluster can be reached."""
         if ended.address is None:
             return
         for pause in _pauses():
-            error = await _outcome(await self.start(), operations.blocklist, ended.address)
-            if not any(may_pass(error) for may_pass in (is_unreachable, is_connection_lost, has_timed_out)):
+            error = await self._outcome(operations.blocklist, ended.address) if self._outage is None else self._outage
+            if not any(may_pass(error) for may_pass in _MAY_PASS):
                 result = "is blocklisted" if error is None else f"is not blocklisted: {error}"
                 _log.warning("scope %s: client %s, which has ended, %s", self._scope, ended.address, result)
                 return
@@ -161,33 +253,45 @@ class Worker:
 
     async def _renew(self, stale: Child, reason: str) -> bool:
         """Try to connect anew. Say whether that succeeded, so that the old connection is used no more."""
-        fresh = await self._new_child()
+        try:
+            fresh = await self._new_child()
+        except ServiceError:
+            return False
         error = await _outcome(fresh, operations.probe)
         if error is None and self._child is stale:
             _log.info("scope %s: connected anew, since %s", self._scope, reason)
             self._child = fresh
+            fresh.is_shared = True
             return True
         await fresh.stop()
         if error is not None:
             _log.warning("scope %s: not connected anew, although %s: %s", self._scope, reason, error)
         return False
 
-    def _begin_outage(self) -> None:
+    def _begin_outage(self, message: str, longest_pause: float) -> None:
         if self._outage is None:
-            _log.error("scope %s: the cluster cannot be reached; calls are refused until it can", self._scope)
-            self._outage = TryLaterError(
-                Code.UNAVAILABLE, "CONNECT_FAILED", "The Ceph cluster cannot be reached.", seconds=1
-            )
-            self._in_background(self._wait_for_cluster())
+            _log.error("scope %s: calls are refused: %s", self._scope, message)
+            self._outage = TryLaterError(Code.UNAVAILABLE, "CONNECT_FAILED", message, seconds=1)
+            self._in_background(self._wait_for_cluster(longest_pause))
 
-    async def _wait_for_cluster(self) -> None:
+    async def _wait_for_cluster(self, longest_pause: float) -> None:
         """Probe, one after the other, until the cluster is reached or says why not."""
-        for pause in _pauses():
+        for pause in pauses(_FIRST_PAUSE_SECONDS, longest_pause):
             await asyncio.sleep(pause)
-            if not is_unreachable(await _outcome(await self.start(), operations.probe)):
+            error = await self._outcome(operations.probe)
+            if not is_unreachable(error) and not isinstance(error, (ProcessEndedError, TryLaterError)):
                 break
         _log.info("scope %s: the cluster is reached again", self._scope)
         self._outage = None
+        self._failed_starts = 0
+
+    async def _outcome(self, function: Callable[..., None], *arguments: object) -> Exception | None:
+        """Make a call that is not a client's, in the process of the calls. Give the error that it ended with."""
+        try:
+            process = await self.start()
+        except ServiceError as error:
+            return error
+        return await _outcome(process, function, *arguments)
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -203,6 +307,14 @@ async def _outcome(process: Child, function: Callable[..., None], *arguments: ob
     """Make a call that is not a client's. Give the error that it ended with: what waits on it goes on in any case."""
     try:
         outcome = await process.make("", function, arguments)
-    except ServiceError as error:
+    except ProcessEndedError as error:
         return error
     return outcome.error if outcome.crash is None else WorkerCrashError(outcome.crash)
+
+
+def _is_without_process(error: Exception | None) -> bool:
+    """Say whether an error tells that the process ended, not by a crash of the call, or that none could be started."""
+    return isinstance(error, TryLaterError) or (isinstance(error, ProcessEndedError) and error.crash is None)
+
+
+_MAY_PASS = (is_unreachable, is_connection_lost, has_timed_out, _is_without_process)

@@ -63,8 +63,11 @@ def serve(settings: Settings, on_ready: Callable[[Listening], None], source: Sou
 
 def allow_many_connections() -> None:
     """Raise the number of open files to what is permitted: the usual 1024 is soon used up by connections."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError) as error:  # a service manager may forbid the system call
+        _log.warning("the number of open files stays as it is, since it may not be raised: %s", error)
 
 
 async def _serve(settings: Settings, on_ready: Callable[[Listening], None], source: Source | None) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from itertools import count
+from pathlib import Path
 from signal import Signals
 from typing import Any, cast
 
@@ -86,6 +87,15 @@ class Child(asyncio.Protocol):
         """Say that there is no process."""
         self._is_to_end = True
         self._transport.abort()
+
+    @property
+    def process_id(self) -> int:
+        return self._process.pid
+
+    @property
+    def admin_socket(self) -> Path | None:
+        """Where librados makes its admin socket, for a moment."""
+        return self._hello.admin_socket
 
     async def make(self, request_id: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Outcome:
         """Make a call. Raises ProcessEndedError."""
@@ -189,9 +199,9 @@ class Child(asyncio.Protocol):
 
     def _remove_remains(self) -> None:
         """Remove the one file that a process leaves where it is killed in the wrong moment."""
-        if self._hello.admin_socket is not None:
+        if self.admin_socket is not None:
             with suppress(OSError):
-                self._hello.admin_socket.unlink()
+                self.admin_socket.unlink()
 
 
 async def start(hello: Hello, *, on_stale: Callable[[Child], None], on_death: Callable[[Child], None]) -> Child:

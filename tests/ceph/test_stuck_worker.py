@@ -1,8 +1,9 @@
-"""A worker process that does nothing more: it is killed, and another takes its place."""
+"""A worker process that does nothing more is killed, and another takes its place; and one that cannot be started."""
 
 import asyncio
 import os
 import signal
+import sys
 from pathlib import Path
 from uuid import uuid4
 
@@ -50,3 +51,19 @@ def test_it_is_replaced_and_its_calls_are_told(
 
     asyncio.run(freeze_and_call())
     assert tools.snapshot(f"rbd/{image}", "after")
+
+
+def test_a_call_for_which_no_process_can_be_started_is_told_to_try_again(
+    cluster: DevCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def call() -> None:
+        worker = Worker(config_of(cluster), 4)
+        with monkeypatch.context() as without:
+            without.setattr(sys, "executable", "/nowhere/python")
+            with pytest.raises(TryLaterError) as told:
+                await worker.run(operations.probe)
+        assert told.value.reason == "SERVER_EXHAUSTED"
+        await worker.run(operations.probe)
+        await worker.stop()
+
+    asyncio.run(call())

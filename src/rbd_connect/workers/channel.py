@@ -9,7 +9,7 @@ from typing import Any
 
 from ..ceph.cluster import ClusterConfig
 
-__all__ = ["Call", "Connected", "Decoder", "Hello", "Outcome", "Ping", "Pong", "encode"]
+__all__ = ["Call", "Connected", "Decoder", "Hello", "Outcome", "Ping", "Pong", "WorkerCrashError", "encode"]
 
 _LENGTH = struct.Struct(">I")
 
@@ -36,6 +36,10 @@ class Call:
     arguments: tuple[Any, ...]
 
 
+class WorkerCrashError(Exception):
+    """A call raised what nobody foresaw. Its text is the traceback in the worker."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a call ended, the seconds that its phases took, and whether it may have changed anything.
@@ -49,6 +53,11 @@ class Outcome:
     result: Any
     error: Exception | None
     crash: str | None
+
+    @property
+    def failure(self) -> Exception | None:
+        """What to raise for it."""
+        return self.error if self.crash is None else WorkerCrashError(self.crash)
 
 
 @dataclass(frozen=True, slots=True)

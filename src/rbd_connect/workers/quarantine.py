@@ -5,6 +5,7 @@ for the cause. Where there were several, each is a suspect: it may be tried agai
 longer, or it crashes by itself, and is found.
 """
 
+import json
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -30,6 +31,10 @@ class CallKey:
 
     operation: str
     image: Hashable | None
+
+    def __str__(self) -> str:
+        """Name it for the log: quoted, so that no name can break a line."""
+        return self.operation if self.image is None else f"{self.operation} on {json.dumps(self.image, default=str)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ answered in time: what librados gave up, an OSD that was held up carries out lat
 """
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import Callable, Coroutine, Hashable
@@ -28,7 +27,7 @@ from .channel import Hello, Outcome
 from .child import Child, ProcessEndedError
 from .quarantine import CallKey, Quarantine
 
-__all__ = ["Worker", "WorkerCrashError"]
+__all__ = ["Worker"]
 
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
@@ -40,10 +39,6 @@ _LONGEST_PAUSE_OF_STARTS_SECONDS = 30.0
 _MOST_ALONE = 4
 _pauses = partial(pauses, _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
 _log = logging.getLogger(__name__)
-
-
-class WorkerCrashError(Exception):
-    """A call raised what nobody foresaw. Its text is the traceback in the worker."""
 
 
 class Worker:
@@ -85,10 +80,9 @@ class Worker:
         progress = current()
         if progress is not None:
             progress.phases.update(outcome.phases)
-        if outcome.crash is not None:
-            raise WorkerCrashError(outcome.crash)
-        if outcome.error is not None:
-            raise outcome.error
+        failure = outcome.failure
+        if failure is not None:
+            raise failure
         result: _T = outcome.result
         return result
 
@@ -151,12 +145,11 @@ class Worker:
         if key is not None and ended.crash is not None:
             if ended.calls == 1:
                 _log.error(
-                    "request %s: %s crashed the worker of scope %s by %s, and is refused for a while; image %s",
+                    "request %s: %s crashed the worker of scope %s by %s, and is refused for a while",
                     request_id,
-                    key.operation,
+                    key,
                     self._scope,
                     ended.crash.name,
-                    json.dumps(key.image, default=str),
                 )
                 return self._quarantine.found(key, ended.crash)
             self._quarantine.suspect(key)
@@ -176,7 +169,7 @@ class Worker:
                 on_death=self._note_death,
             )
         except OSError as error:
-            _log.exception("scope %s: no process can be started", self._scope)
+            _log.error("scope %s: no process can be started: %s", self._scope, error)
             raise TryLaterError(
                 Code.RESOURCE_EXHAUSTED, "SERVER_EXHAUSTED", "The server can start no process for the call.", seconds=1
             ) from error
@@ -257,7 +250,7 @@ class Worker:
             fresh = await self._new_child()
         except ServiceError:
             return False
-        error = await _outcome(fresh, operations.probe)
+        error = await fresh.outcome(operations.probe)
         if error is None and self._child is stale:
             _log.info("scope %s: connected anew, since %s", self._scope, reason)
             self._child = fresh
@@ -291,7 +284,7 @@ class Worker:
             process = await self.start()
         except ServiceError as error:
             return error
-        return await _outcome(process, function, *arguments)
+        return await process.outcome(function, *arguments)
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -301,15 +294,6 @@ class Worker:
     @property
     def _scope(self) -> str:
         return self._hello.config.scope
-
-
-async def _outcome(process: Child, function: Callable[..., None], *arguments: object) -> Exception | None:
-    """Make a call that is not a client's. Give the error that it ended with: what waits on it goes on in any case."""
-    try:
-        outcome = await process.make("", function, arguments)
-    except ProcessEndedError as error:
-        return error
-    return outcome.error if outcome.crash is None else WorkerCrashError(outcome.crash)
 
 
 def _is_without_process(error: Exception | None) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from operator import le
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -29,10 +30,10 @@ def configured(cluster: DevCluster, tmp_path_factory: pytest.TempPathFactory) ->
         yield server
 
 
-def created(server: Server, tools: Tools, pool: str = "rbd") -> dict[str, object]:
-    """Create an image with nothing said but its size. Give what `rbd info` prints."""
+def created(server: Server, tools: Tools, pool: str = "rbd", **layout: Any) -> dict[str, object]:
+    """Create an image of which only some of the layout is said. Give what `rbd info` prints."""
     name = f"image-{uuid4().hex}"
-    outcome = CALLS["connect"](server, image_request(name, pool, quotaBytes=MIB), "CreateImage")
+    outcome = CALLS["connect"](server, image_request(name, pool, quotaBytes=MIB, **layout), "CreateImage")
     assert outcome.reply, outcome
     info = tools.rbd_json("info", f"{pool}/{name}")
     assert isinstance(info, dict)
@@ -143,6 +144,14 @@ def test_overrides_of_a_pool_hold_from_the_next_call_on(configured: Server, clus
     cluster.create_pool("with-overrides")
     for option, value in (("rbd_default_data_pool", "for-data"), ("rbd_default_features", "layering")):
         tools.rbd("config", "pool", "set", "with-overrides", option, value)
+    tools.rbd("config", "pool", "set", "with-overrides", "rbd_default_order", "23")
+    tools.rbd("namespace", "create", "with-overrides/namespace")
+    for place in (
+        "with-overrides",
+        "with-overrides/namespace",
+    ):  # a stripe must fit in an object, whose size is the pool's
+        info = created(configured, tools, place, stripeUnitBytes=8 * MIB, stripeCount=2)
+        assert (info["order"], info["stripe_unit"]) == (23, 8 * MIB)
     info = created(configured, tools, "with-overrides")
     assert (info["data_pool"], info["features"]) == ("for-data", ["layering", "data-pool"])
     tools.rbd("config", "pool", "rm", "with-overrides", "rbd_default_data_pool")

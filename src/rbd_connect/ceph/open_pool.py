@@ -32,9 +32,12 @@ class OpenPool:
     opened: float = field(default_factory=time.monotonic)
 
     def option(self, name: str) -> str:
-        """Return one of librbd's options as it is for this pool (`rbd config pool set`, else ``rados_conf_get``)."""
-        with suppress(KeyError):
-            return rbd.RBD().config_get(self.ioctx, name)
+        """Return one of librbd's options as it is for this pool (`rbd config pool set`, else ``rados_conf_get``).
+
+        The pool's own are kept in its default namespace, and hold in all of them.
+        """
+        with suppress(KeyError), self.connection.open_ioctx2(self.state.id) as ioctx:
+            return rbd.RBD().config_get(ioctx, name)
         return self.connection.conf_get(name) or ""
 
     def pool_name(self, pool_id: int, namespace: str) -> str:

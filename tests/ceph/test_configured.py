@@ -30,7 +30,7 @@ def configured(cluster: DevCluster, tmp_path_factory: pytest.TempPathFactory) ->
         yield server
 
 
-def created(server: Server, tools: Tools, pool: str = "rbd", **layout: Any) -> dict[str, object]:
+def created(server: Server, tools: Tools, pool: str = "rbd", **layout: Any) -> dict[str, object]:  # noqa: ANN401 - a field of the request
     """Create an image of which only some of the layout is said. Give what `rbd info` prints."""
     name = f"image-{uuid4().hex}"
     outcome = CALLS["connect"](server, image_request(name, pool, quotaBytes=MIB, **layout), "CreateImage")

@@ -114,7 +114,8 @@ def test_a_user_who_may_not_ask_for_it_follows_it_too(cluster: DevCluster, tools
     user = "client.may-not-ask"
     cluster.create_user(user, mon='allow command "osd pool ls"', osd="profile rbd")
     connected = Cluster(config_of(cluster, client=user))
-    connected.probe()
+    with connected.connection() as connection:
+        assert connection.get_instance_id()
     connected.review_configuration()
     assert not connected.has_changed()
     tools.ceph("config", "set", user, "rbd_default_data_pool", "for-data")

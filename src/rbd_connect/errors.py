@@ -100,11 +100,16 @@ class NotFoundError(ServiceError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Obstacle:
-    """What stands in a call's way: of which kind it is, which one of them, and what it does there."""
+    """What stands in a call's way: of which kind it is, which one of them, and what it does there.
+
+    ``image`` is the pool, the namespace and the name of the image that it is, where it is one: ``subject`` joins them
+    for people, and cannot be split again.
+    """
 
     kind: Literal["CLONE", "LOCK", "SNAPSHOT", "WATCHER"]
     subject: str
     description: str
+    image: tuple[str, str, str] | None = None
 
 
 def _shorten(name: str) -> str:

@@ -152,8 +152,8 @@ class TestGrants:
 
 class TestHiding:
     CLONES = tuple(
-        Obstacle(kind="CLONE", subject=subject, description="")
-        for subject in ("rbd/seen", "secret/clone", "rbd/team/hidden")
+        Obstacle(kind="CLONE", subject="/".join(filter(None, which)), description="", image=which)
+        for which in (("rbd", "", "seen"), ("secret", "", "clone"), ("rbd", "team", "hidden"))
     )
 
     def test_clones_that_may_not_be_seen_are_counted_and_not_named(self) -> None:
@@ -168,6 +168,13 @@ class TestHiding:
         error = PreconditionError("SNAPSHOT_HAS_CLONES", "secret/clone", self.CLONES[1:])
         shown = without_hidden(error, "prod", granted({"pools": "x"}))
         assert shown.message.endswith(": 2 that you may not see.")
+
+    def test_a_clone_is_hidden_by_its_pool_and_not_by_how_names_are_joined(self) -> None:
+        clone = Obstacle(kind="CLONE", subject="rbd/team/clone", description="", image=("rbd/team", "", "clone"))
+        error = PreconditionError("SNAPSHOT_HAS_CLONES", "rbd/team/clone", [clone])
+        shown = without_hidden(error, "prod", granted({"pools": "rbd", "namespaces": "team"}))
+        assert "clone" not in shown.message.removeprefix("The snapshot has clones")
+        assert without_hidden(error, "prod", granted({"pools": "rbd/team", "namespaces": ""})) is error
 
     def test_who_may_see_all_sees_all(self) -> None:
         error = PreconditionError("SNAPSHOT_HAS_CLONES", "all", self.CLONES)

@@ -23,5 +23,7 @@ def without_hidden(error: ServiceError, scope: str, granted: Granted) -> Service
 def _is_seen(obstacle: Obstacle, scope: str, granted: Granted) -> bool:
     if obstacle.kind != "CLONE":
         return True
-    pool, *namespace, image = obstacle.subject.split("/")
-    return granted.sees(ImageSpec(scope=scope, pool=pool, namespace="".join(namespace), image=image))
+    if obstacle.image is None:
+        return False
+    pool, namespace, image = obstacle.image
+    return granted.sees(ImageSpec(scope=scope, pool=pool, namespace=namespace, image=image))

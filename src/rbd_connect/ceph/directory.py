@@ -1,7 +1,7 @@
 """The names of a pool's images and namespaces, as the objects have them by which librbd lists them.
 
-librbd's own lists block, and Python's binding gives no name at all where one is not UTF-8. The class methods behind them
-(``dir_list``, ``namespace_list``) could be called asynchronously, but their answers have no bound, and
+librbd's own lists block, and Python's binding gives no name at all where one is not UTF-8. The class methods behind
+them (``dir_list``, ``namespace_list``) could be called asynchronously, but their answers have no bound, and
 ``rados_aio_exec`` writes beyond its buffer. So the keys are read by which the methods keep the names
 (src/cls/rbd/cls_rbd.cc, src/include/rbd_types.h).
 """
@@ -15,7 +15,7 @@ from typing import Any, Protocol, Self
 
 import rados
 
-from .reply import KeysReply, Reply
+from .reply import Keys, KeysReply, Reply
 
 __all__ = ["Names", "NamesRead", "image_names", "namespace_names", "read_image_names", "read_namespace_names"]
 
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Names in their order. What is not UTF-8 cannot be named in any call: it is in ``unreadable``, escaped (``\\xff``)."""
+    """Names in their order. Those that are not UTF-8 no call can name: they are in ``unreadable``, escaped."""
 
     readable: tuple[str, ...]
     unreadable: tuple[str, ...]
@@ -62,7 +62,7 @@ class NamesRead:
     """Names that are read by one question to an OSD after the other, for none of which anybody need wait."""
 
     def __init__(self, ioctx: rados.Ioctx, asking: _Asking, on_answer: "Callable[[NamesRead], None]") -> None:
-        """``on_answer`` is called by a thread of librados whenever ``go_on`` is to be called, the first time excepted."""
+        """``on_answer`` is called by a thread of librados whenever ``go_on`` is to be called, after the first time."""
         self._ioctx = ioctx
         self._asking = asking
         self._on_answer = on_answer
@@ -92,7 +92,7 @@ class NamesRead:
 
 
 def read_image_names(ioctx: rados.Ioctx, on_answer: Callable[[NamesRead], None]) -> NamesRead:
-    """Read the names of the images of a pool's namespace, as ``rbd_list2`` does; format 1 is in the default one only."""
+    """Read the names of a namespace's images, as ``rbd_list2`` does. Those of format 1 are in the default one only."""
     return NamesRead(ioctx, _image_names(with_old_format=not ioctx.get_namespace()), on_answer)
 
 
@@ -143,18 +143,23 @@ def _namespace_names() -> _Asking:
 def _keys(oid: str, prefix: str) -> Generator[_Ask, Any, tuple[dict[bytes, bytes], bool]]:
     """Read the keys of an object that have a prefix, with their values, and say whether these are all.
 
-    The binding wants to be told in UTF-8 where a page begins: so it begins after the last key that is UTF-8, and where a
-    page has none, that is the end.
+    The binding wants to be told in UTF-8 where a page begins. So it begins after the last key that is UTF-8, and where
+    a page has none, that is the end.
     """
     found: dict[bytes, bytes] = {}
     after = ""
     while True:
-        page = yield partial(KeysReply, oid=oid, after=after, prefix=prefix, at_most=_PAGE_KEYS)
+        page = yield _keys_after(oid, prefix, after)
         found |= page
         readable = Names.of(page).readable
         if len(page) < _PAGE_KEYS or not readable:
             return found, len(page) < _PAGE_KEYS
         after = readable[-1]
+
+
+def _keys_after(oid: str, prefix: str, after: str) -> _Ask:
+    keys = Keys(oid=oid, prefix=prefix, after=after, at_most=_PAGE_KEYS)
+    return lambda ioctx, on_end: KeysReply(ioctx, keys, on_end)
 
 
 def _names_of_old_format() -> Generator[_Ask, Any, list[bytes]]:

@@ -146,4 +146,4 @@ def _still_there(specs: Iterable[tuple[_Place, ImageSpec]]) -> set[ImageSpec]:
 
 def _known_by_name(spec: ImageSpec, reason: str) -> Image:
     _log.warning("of image %s/%s only the name is listed: %s", spec.pool_name, spec.image, reason)
-    return Image(name=spec.image, pool_name=spec.pool_name, facts=None)
+    return Image(name=spec.image, pool=spec.pool, namespace=spec.namespace, facts=None)

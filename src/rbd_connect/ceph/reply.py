@@ -2,11 +2,12 @@
 
 import errno
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import rados
 
-__all__ = ["KeysReply", "Reply"]
+__all__ = ["Keys", "KeysReply", "Reply"]
 
 
 class _Start(Protocol):
@@ -20,8 +21,8 @@ def _ignore() -> None:
 class Reply:
     """What an asynchronous call of ``rados.Ioctx`` that gives data will give.
 
-    ``on_end`` is called by a thread of librados as soon as ``wait`` need not wait any more. The answer of a class method
-    must fit into the length that it is given: ``rados_aio_exec`` writes beyond it (seen with 16.2.15).
+    ``on_end`` is called by a thread of librados as soon as ``wait`` need not wait any more. The answer of a class
+    method must fit into the length that it is given: ``rados_aio_exec`` writes beyond it (seen with 16.2.15).
     """
 
     def __init__(self, start: _Start, on_end: Callable[[], None] = _ignore) -> None:
@@ -40,25 +41,26 @@ class Reply:
         self._on_end()
 
 
-class KeysReply:
-    """Keys of an object's omap and their values, asked for asynchronously (``rados_read_op_omap_get_vals2``)."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keys:
+    """So many of the keys of an object's omap that have a prefix and follow ``after``."""
 
-    def __init__(
-        self,
-        ioctx: rados.Ioctx,
-        on_end: Callable[[], None] = _ignore,
-        *,
-        oid: str,
-        after: str,
-        prefix: str,
-        at_most: int,
-    ) -> None:
-        """Ask for so many of the keys with a prefix that follow another. ``on_end`` is as for ``Reply``."""
+    oid: str
+    prefix: str
+    after: str
+    at_most: int
+
+
+class KeysReply:
+    """What an object's omap has, asked for asynchronously (``rados_read_op_omap_get_vals2``)."""
+
+    def __init__(self, ioctx: rados.Ioctx, keys: Keys, on_end: Callable[[], None] = _ignore) -> None:
+        """``on_end`` is as for ``Reply``."""
         self._on_end = on_end
         with rados.ReadOpCtx() as read:
             # librados writes to where this points, so it stays until the call has ended: the completion keeps it.
-            self._found, _ = ioctx.get_omap_vals(read, after, prefix, at_most)
-            self._completion = ioctx.operate_aio_read_op(read, oid, oncomplete=self._ended)
+            self._found, _ = ioctx.get_omap_vals(read, keys.after, keys.prefix, keys.at_most)
+            self._completion = ioctx.operate_aio_read_op(read, keys.oid, oncomplete=self._ended)
 
     def wait(self) -> dict[bytes, bytes]:
         """Give the keys and values. Raises ``rados.ObjectNotFound``, ``rados.OSError``."""

@@ -95,6 +95,8 @@ def _clones(ioctx: rados.Ioctx, spec: SnapshotSpec) -> Iterator[Obstacle]:
     with open_image(ioctx, spec, read_only=True) as image:
         image.set_snap(spec.snapshot)
         for child in image.list_children2():
-            place = "/".join(filter(None, (child["pool"], child["pool_namespace"], child["image"])))
+            which = (child["pool"], child["pool_namespace"], child["image"])
+            place = "/".join(filter(None, which))
             where = " in the trash" if child["trash"] else ""
-            yield Obstacle(kind="CLONE", subject=place, description=f"The image {place}{where} is a clone of it.")
+            description = f"The image {place}{where} is a clone of it."
+            yield Obstacle(kind="CLONE", subject=place, description=description, image=which)

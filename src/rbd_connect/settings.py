@@ -114,12 +114,19 @@ class CephSettings(Section):
     )
 
 
+PoolNamespace = Annotated[str, StringConstraints(pattern=r"^[^/]+/[^/]+$")]
+
+
 class ScopeSettings(Section):
     conf: ReadableFile = Field(description="The cluster's ceph.conf.")
     client: Annotated[str, StringConstraints(pattern=r"^client\..+$")] = Field(
         "client.rbd-connect", description="The Ceph user to connect as."
     )
     keyring: SecretFile | None = Field(None, description="The user's keyring; where librados searches, if unset.")
+    namespaces: Annotated[tuple[PoolNamespace, ...], BeforeValidator(words)] = Field(
+        (),
+        description="Namespaces, POOL/NAMESPACE, whose images are listed although the user may not list a pool's own.",
+    )
 
 
 IssuerName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$")]

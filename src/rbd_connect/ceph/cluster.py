@@ -19,6 +19,7 @@ from ..setting_types import is_exposed
 from .admin_socket import AdminSocket, opened
 from .admission import Admission
 from .errnos import ceph_errors, conf_errors, connect_errors
+from .listing import ImageLists
 from .pinned import Pinned
 from .pool_states import PoolStates
 from .pools import PlacementGroups
@@ -47,7 +48,10 @@ _RECONNECT_OPTIONS: Mapping[str, str] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterConfig:
-    """Where a scope's cluster is, as whom to connect, and how long librados may take for what, in seconds."""
+    """Where a scope's cluster is, as whom to connect, and how long librados may take for what, in seconds.
+
+    ``namespaces`` are those to look into that may not be listed, as ``pool/namespace``.
+    """
 
     scope: str
     conf: Path
@@ -56,6 +60,7 @@ class ClusterConfig:
     connect_timeout: int
     mon_timeout: int
     osd_timeout: int
+    namespaces: tuple[str, ...] = ()
 
 
 class Cluster:
@@ -75,6 +80,7 @@ class Cluster:
         self._failure: ServiceError | None = None
         self._pool_states = PoolStates()
         self.placement_groups = PlacementGroups()
+        self.image_lists = ImageLists(self.check_admitted, config.namespaces)
 
     @contextmanager
     def connection(self) -> Iterator[rados.Rados]:

@@ -86,9 +86,12 @@ def layout_of(image: rbd.Image, size: int) -> Layout:
 
 
 def read_image(
-    ioctx: rados.Ioctx, spec: ImageSpec, *, diff_budget: int, tell: Callable[[Image], None] = _tell_nobody
+    ioctx: rados.Ioctx, spec: ImageSpec, *, diff_budget: int | None, tell: Callable[[Image], None] = _tell_nobody
 ) -> Image:
-    """Open an image for reading and describe it. Raises NotFoundError, and what the bindings raise."""
+    """Open an image for reading and describe it. Raises NotFoundError, and what the bindings raise.
+
+    The rest is as for ``describe_image``.
+    """
     with open_image(ioctx, spec, read_only=True) as image:
         return describe_image(ioctx, image, spec, diff_budget=diff_budget, tell=tell)
 
@@ -98,13 +101,13 @@ def describe_image(
     image: rbd.Image,
     spec: ImageSpec,
     *,
-    diff_budget: int,
+    diff_budget: int | None,
     tell: Callable[[Image], None] = _tell_nobody,
 ) -> Image:
     """Describe an image that is open, with its snapshots. Raises what the bindings raise.
 
-    ``diff_budget`` bounds, in objects each, what is spent on used bytes. ``tell`` is given the image without them,
-    before they are asked for: that may take long.
+    ``diff_budget`` bounds, in objects each, what is spent on used bytes; without one they are not asked for. ``tell``
+    is given the image without them, before they are asked for: that may take long.
     """
     stat = image.stat()
     created = image.create_timestamp()
@@ -123,7 +126,7 @@ def describe_image(
         snapshots=tuple(snapshot for _, snapshot in of_users),
     )
     described = Image(name=spec.image, pool=spec.pool, namespace=spec.namespace, facts=facts)
-    if listing is None:
+    if listing is None or diff_budget is None:
         return described
     tell(described)
     wanted = [*(listed for listed, _ in of_users), head(stat["size"])]

@@ -7,7 +7,7 @@ import rbd
 
 from ..layout import Layout
 from ..spec import ImageSpec, SnapshotSpec
-from . import image_changes, image_create, listing, pools, rollback, snapshot_changes, snapshot_create
+from . import image_changes, image_create, pools, rollback, snapshot_changes, snapshot_create
 from .cluster import Cluster
 from .image_info import Image, features_of
 from .pools import Pool
@@ -89,9 +89,9 @@ def list_pools(cluster: Cluster, application: str) -> list[Pool]:
 
 
 def list_images(cluster: Cluster, scope: str, diff_budget: int) -> list[Image]:
-    """List the images; see ``listing.list_images``."""
+    """List the images; see ``ImageLists.list_images``."""
     with cluster.connection() as connection:
-        return listing.list_images(connection, scope, cluster.check_admitted, diff_budget=diff_budget)
+        return cluster.image_lists.list_images(connection, scope, diff_budget=diff_budget)
 
 
 def blocklist(cluster: Cluster, address: str) -> None:

@@ -33,8 +33,8 @@ class Reply:
     def wait(self) -> bytes:
         """Give the data. Raises ``rados.ObjectNotFound``, ``rados.OSError``."""
         self._completion.wait_for_complete_and_cb()
-        _check(self._completion)
-        return self._data or b""
+        # Where there is no data, the binding leaves its whole buffer as it was.
+        return (self._data or b"")[: _number(self._completion)]
 
     def _keep(self, _completion: rados.Completion, data: bytes | None) -> None:
         self._data = data
@@ -65,7 +65,7 @@ class KeysReply:
     def wait(self) -> dict[bytes, bytes]:
         """Give the keys and values. Raises ``rados.ObjectNotFound``, ``rados.OSError``."""
         self._completion.wait_for_complete_and_cb()
-        _check(self._completion)
+        _number(self._completion)
         found: dict[bytes, bytes] = {}
         while True:
             try:
@@ -81,9 +81,11 @@ class KeysReply:
         self._on_end()
 
 
-def _check(completion: rados.Completion) -> None:
+def _number(completion: rados.Completion) -> int:
+    """Give what a call returned. Raises ``rados.ObjectNotFound``, ``rados.OSError``."""
     status = completion.get_return_value()
     if status == -errno.ENOENT:
         raise rados.ObjectNotFound("an asynchronous call", errno=errno.ENOENT)
     if status < 0:
         raise rados.OSError("an asynchronous call", errno=-status)
+    return status

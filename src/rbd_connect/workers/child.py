@@ -12,6 +12,7 @@ from typing import Any, cast
 from connectrpc.code import Code
 
 from ..errors import TryLaterError
+from ..progress import Progress, current
 from .channel import Call, Connected, Decoder, Hello, Outcome, Ping, Pong, encode
 
 __all__ = ["Child", "start"]
@@ -38,6 +39,7 @@ class Child(asyncio.Protocol):
         self._on_death = on_death
         self._numbers = count()
         self._waiting: dict[int, asyncio.Future[Outcome]] = {}
+        self._progress: dict[int, Progress | None] = {}
         self._decoder = Decoder()
         self._transport: asyncio.WriteTransport
         self._process: asyncio.subprocess.Process
@@ -63,6 +65,7 @@ class Child(asyncio.Protocol):
         number = next(self._numbers)
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting[number] = outcome
+        self._progress[number] = current()
         self._idle.clear()
         self._transport.write(encode(Call(number, request_id, function, arguments)))
         return await outcome
@@ -106,12 +109,17 @@ class Child(asyncio.Protocol):
 
     def _hear(self, pong: Pong) -> None:
         self._unanswered = 0
+        for number, phases in pong.phases.items():
+            progress = self._progress.get(number)
+            if progress is not None:
+                progress.phases.update(phases)
         if pong.is_stale and not self._is_stale:
             self._is_stale = True
             self._on_stale(self)
 
     def _settle(self, outcome: Outcome) -> None:
         waiting = self._waiting.pop(outcome.number)
+        self._progress.pop(outcome.number, None)
         if not waiting.done():  # who waited may have gone, at the end of all
             waiting.set_result(outcome)
 
@@ -125,6 +133,7 @@ class Child(asyncio.Protocol):
             if not waiting.done():
                 waiting.set_exception(_died())
         self._waiting.clear()
+        self._progress.clear()
         self._idle.set()
         if not self._is_to_end:
             self._on_death(self)

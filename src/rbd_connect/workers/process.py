@@ -20,7 +20,7 @@ from ..ceph.cluster import Cluster, ClusterConfig
 from ..ceph.sockets import Sockets
 from ..errors import ServiceError
 from ..log import configure
-from ..progress import followed
+from ..progress import Progress, followed
 from .channel import Call, Connected, Decoder, Outcome, Ping, Pong, encode
 from .threads import Threads
 
@@ -74,7 +74,7 @@ def _serve(messages: Iterator[Call | Ping | None], worker: "_Worker") -> None:
                 worker.pings.put(message)
         worker.threads.review()
         sockets.review()
-    if worker.threads.running:
+    if worker.threads.running or worker.cluster.image_lists.is_waiting:
         os._exit(1)
     worker.close()
 
@@ -86,6 +86,7 @@ class _Worker:
         self.cluster = Cluster(config, on_connected=lambda address: self._send(encode(Connected(address))))
         self.threads = Threads(threads, _THREADS_PERIOD_SECONDS)
         self.pings: SimpleQueue[Ping | None] = SimpleQueue()
+        self._under_way: dict[int, Progress] = {}
         self._channel = channel
         self._sending = threading.Lock()
         self._answering = threading.Thread(target=self._answer_pings, daemon=True)
@@ -97,6 +98,7 @@ class _Worker:
 
     def _make(self, call: Call) -> None:
         with followed(call.request_id) as progress:
+            self._under_way[call.number] = progress
 
             def ended(result: object = None, error: ServiceError | None = None, crash: str | None = None) -> bytes:
                 return encode(Outcome(call.number, progress.phases, progress.changes, result, error, crash))
@@ -107,6 +109,7 @@ class _Worker:
                 message = ended(error=error)
             except Exception:  # noqa: BLE001 - the server logs it
                 message = ended(crash=traceback.format_exc())
+        del self._under_way[call.number]
         self._send(message)
 
     def close(self) -> None:
@@ -119,7 +122,8 @@ class _Worker:
         """Answer on a thread of its own: where librados is stuck, so is who asks it, and no answer comes."""
         while self.pings.get() is not None:
             self.cluster.check_alive()
-            self._send(encode(Pong(is_stale=self.cluster.has_changed())))
+            phases = {number: progress.spent() for number, progress in dict(self._under_way).items()}
+            self._send(encode(Pong(is_stale=self.cluster.has_changed(), phases=phases)))
 
     def _send(self, message: bytes) -> None:
         with self._sending, suppress(OSError):  # where the server has gone, nobody is there to be told

@@ -1,14 +1,15 @@
 """Reading many images side by side, so that those that Ceph does not answer for hold up no others.
 
 librbd gives a thread back when it has been answered, or when its timeouts are over. So a read that is late is not
-counted among those under way any more, and the next begins beside it. Next is an image of the place that has the fewest
-reads open: where images hang, others come first. A place that is silent is given up, and what is not read there is
-known by name. Where used bytes are what hangs, the others' are not asked for any more.
+counted among those under way any more, and the next begins beside it; where some are late, more are tried, so that
+those that are not are found soon. Next is an image of the place that has the fewest reads open: where images hang,
+others come first. A place that is silent is given up, and what is not read there is known by name. Where used bytes are
+what hangs, the others' are not asked for any more.
 """
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,9 +26,9 @@ _AT_ONCE = 8
 _LATE_SECONDS = 1.0
 _SILENT_SECONDS = 5.0
 _LOOK_SECONDS = 0.1
-_MOST_OPEN = 128  # each holds a thread, also after the list has ended
+_MOST_OPEN = 96  # each holds a thread, also after the list has ended
 _MOST_OPEN_OF_PLACE = 32
-_MOST_OPEN_FOR_USAGE = 8
+_MOST_OPEN_FOR_USAGE = 32
 
 _READS = "reads of images"
 
@@ -70,6 +71,9 @@ class _Reading:
     result: Result | None = None
     error: Exception | None = None
 
+    def is_late(self, now: float) -> bool:
+        return now - self.began >= _LATE_SECONDS
+
     @property
     def kinds(self) -> tuple[Hashable, ...]:
         """What to count it by: as a whole until the image is open, and then for its used bytes."""
@@ -94,6 +98,24 @@ class _Images:
 
     def silent_since(self) -> float:
         return max(self.heard, min(reading.began for reading in self.open))
+
+
+@dataclass(frozen=True, slots=True)
+class _Hung:
+    """The reads that are open and late, also those of lists before."""
+
+    unanswered: Unanswered
+    in_time: "Counter[Place]"
+
+    def of(self, place: Place) -> int:
+        return max(0, self.unanswered.of(place) - self.in_time[place])
+
+    def forbids(self, place: Place) -> bool:
+        """Say whether too many hang for another to be begun in a place: there, or everywhere and some there."""
+        open_everywhere = self.unanswered.of(_READS)
+        if self.of(place):
+            return open_everywhere >= _MOST_OPEN or self.unanswered.of(place) >= _MOST_OPEN_OF_PLACE
+        return open_everywhere - self.in_time.total() >= _MOST_OPEN + _AT_ONCE
 
 
 class ImageReads:
@@ -139,22 +161,29 @@ class ImageReads:
 
     def _next(self, now: float) -> _Images | None:
         """Say where the next image is to be read, if one may be."""
-        in_time = sum(reading.began > now - _LATE_SECONDS for reading in self._open)
-        if in_time >= _AT_ONCE or self._unanswered.of(_READS) >= _MOST_OPEN:
+        in_time = sum(not reading.is_late(now) for reading in self._open)
+        late = len(self._open) - in_time
+        if in_time >= _AT_ONCE + late:
             return None
-        able = [images for images in self._places.values() if images.waiting and not self._is_full(images)]
-        return min(able, key=lambda images: len(images.open), default=None)
+        hung = self._hung(now)
+        able = [
+            images
+            for images in self._places.values()
+            if images.waiting and not hung.forbids(images.place) and (in_time < _AT_ONCE or hung.of(images.place))
+        ]
+        return min(able, key=lambda images: self._unanswered.of(images.place), default=None)
 
-    def _is_full(self, images: _Images) -> bool:
-        return self._unanswered.of(images.place) >= _MOST_OPEN_OF_PLACE
+    def _hung(self, now: float) -> "_Hung":
+        return _Hung(self._unanswered, Counter(reading.place for reading in self._open if not reading.is_late(now)))
 
     def _is_silent(self, images: _Images, now: float) -> bool:
         if images.open:
             return now - images.silent_since() >= _SILENT_SECONDS
         if not images.waiting:
             return False
-        # Nothing of it is read: all that is open there, or everywhere, is of lists before.
-        return self._is_full(images) or now - self._moved >= _SILENT_SECONDS
+        # Nothing of it is read: where that is forbidden, it is for what hangs since before.
+        hung = self._hung(now)
+        return hung.forbids(images.place) and (hung.of(images.place) > 0 or now - self._moved >= _SILENT_SECONDS)
 
     def _begin(self, images: _Images, now: float) -> None:
         name = images.waiting.popleft()
@@ -175,7 +204,7 @@ class ImageReads:
         """Say whether used bytes were asked for in vain, of an image or of many in its place, also by lists before."""
         told = [reading for reading in images.open if reading.known is not None]
         of_before = self._unanswered.of(_usage(images.place)) - len(told)
-        late = sum(reading.began <= now - _LATE_SECONDS for reading in told)
+        late = sum(reading.is_late(now) for reading in told)
         return bool(self._unanswered.of(_usage((images.place, name)))) or of_before + late >= _MOST_OPEN_FOR_USAGE
 
     def _know(self, reading: _Reading, known: Image) -> None:

@@ -7,7 +7,17 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, StringConstraints, model_validator
 
 from .access.settings import AuthSettings, GrantSettings, IssuerSettings, SubjectSettings
-from .setting_types import Address, ListenAddress, Origin, ReadableFile, SecretFile, Section, is_loopback, words
+from .setting_types import (
+    Address,
+    ListenAddress,
+    Origin,
+    PoolNamespace,
+    ReadableFile,
+    SecretFile,
+    Section,
+    is_loopback,
+    words,
+)
 
 __all__ = [
     "AuditSettings",
@@ -112,9 +122,6 @@ class CephSettings(Section):
     osd_timeout: PositiveInt = Field(
         60, description="Seconds that an OSD may take for one operation (rados_osd_op_timeout)."
     )
-
-
-PoolNamespace = Annotated[str, StringConstraints(pattern=r"^[^/]+/[^/]+$")]
 
 
 class ScopeSettings(Section):

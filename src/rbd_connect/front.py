@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from connectrpc.code import Code
@@ -39,13 +40,14 @@ _STRANGERS_SECONDS = 0.05
 Method = Callable[[Any, Granted], Awaitable[Message]]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Call:
     """A call on its way, and how it ended for its caller."""
 
     procedure: Procedure
     caller: Caller
     request: Message
+    progress: Progress
     has_place: bool = False
     error: ServiceError | None = None
     outcome: str = "canceled"
@@ -62,7 +64,7 @@ class Front:
     def __init__(self, service: object, policy: Policy, audit: Audit) -> None:
         self._policy = policy
         self._audit = audit
-        self._left: dict[asyncio.Task[Any], _Call] = {}
+        self._left: set[_Call] = set()
         for procedure in PROCEDURES:
             setattr(self, procedure.python_name, self._guarded(procedure, procedure.of(service)))
 
@@ -96,25 +98,25 @@ class Front:
             caller = current_caller()
             if caller is None or caller.identity is None:
                 raise rpc.Failure(UnauthenticatedError(), None, "")
-            return await self._answer(_Call(procedure, caller, request), method)
+            with followed(caller.request_id) as progress:
+                return await self._answer(_Call(procedure, caller, request, progress), method)
 
         return answer
 
     async def _answer(self, call: _Call, method: Method) -> Message:
-        with followed(call.caller.request_id) as progress:
-            try:
-                response = await _in_time(self._permitted(call, method), progress)
-                call.outcome = "ok"
-            except ServiceError as error:
-                call.error, call.outcome = error, error.code.value
-                raise rpc.Failure(error, call.request, call.caller.request_id) from error
-            except Exception as error:
-                _log.exception("request %s failed in a way that nobody foresaw", call.caller.request_id)
-                call.error, call.outcome = _unforeseen(call.caller.request_id), Code.INTERNAL.value
-                raise rpc.Failure(call.error, call.request, call.caller.request_id) from error
-            finally:
-                self._answered(call, progress)
-            return response
+        try:
+            response = await _in_time(self._permitted(call, method), call.progress)
+            call.outcome = "ok"
+        except ServiceError as error:
+            call.error, call.outcome = error, error.code.value
+            raise rpc.Failure(error, call.request, call.caller.request_id) from error
+        except Exception as error:
+            _log.exception("request %s failed in a way that nobody foresaw", call.caller.request_id)
+            call.error, call.outcome = _unforeseen(call.caller.request_id), Code.INTERNAL.value
+            raise rpc.Failure(call.error, call.request, call.caller.request_id) from error
+        finally:
+            self._answered(call)
+        return response
 
     async def _permitted(self, call: _Call, method: Method) -> Message:
         """Call the service where that is granted, and the caller has a place. Raises ServiceError."""
@@ -130,26 +132,28 @@ class Front:
         except ServiceError as error:
             raise without_hidden(error, spec.scope, granted) from error
 
-    def _answered(self, call: _Call, progress: Progress) -> None:
+    def _answered(self, call: _Call) -> None:
         """End a call for its caller, and altogether as soon as Ceph has done with it."""
         call.ended = time.monotonic()
-        _log_call(call, progress)
-        task = progress.task
+        _log_call(call)
+        task = call.progress.task
         if task is None or task.done():
             self._over(call, task, None)
         else:
-            self._left[task] = call
-            task.add_done_callback(self._over_at_last)
+            self._left.add(call)
+            task.add_done_callback(partial(self._over_at_last, call))
 
     def close(self) -> None:
         """Note in the audit what Ceph was still at, whose outcome nobody will know; and that is its end."""
-        for task, call in list(self._left.items()):
-            task.remove_done_callback(self._over_at_last)
+        left, self._left = self._left, set()
+        for call in left:
             self._over(call, None, "unknown")
         self._audit.close()
 
-    def _over_at_last(self, task: "asyncio.Task[Any]") -> None:
-        self._over(self._left.pop(task), task, _final(task))
+    def _over_at_last(self, call: _Call, task: "asyncio.Task[Any]") -> None:
+        if call in self._left:
+            self._left.remove(call)
+            self._over(call, task, _final(task))
 
     def _over(self, call: _Call, task: "asyncio.Task[Any] | None", final: str | None) -> None:
         """End a call altogether. ``final`` is how, where its caller was not told."""
@@ -158,7 +162,13 @@ class Front:
             self._policy.give_back_place(identity)
         if final is not None:
             after = time.monotonic() - call.ended
-            _log.info("request %s ended %.1f s after its caller had gone: %s", call.caller.request_id, after, final)
+            _log.info(
+                "request %s ended %.1f s after its caller had gone: %s (%s)",
+                call.caller.request_id,
+                after,
+                final,
+                _spent(call.progress),
+            )
         if call.procedure.changes:
             line = record(
                 call.caller,
@@ -203,17 +213,21 @@ def _final(task: "asyncio.Task[Any]") -> str:
     return "ok" if error is None else error.code.value if isinstance(error, ServiceError) else Code.INTERNAL.value
 
 
-def _log_call(call: _Call, progress: Progress) -> None:
+def _spent(progress: Progress) -> str:
+    """Give the milliseconds of each phase, as the log has them."""
+    return ", ".join(f"{name} {seconds * 1000:.1f}" for name, seconds in progress.spent().items())
+
+
+def _log_call(call: _Call) -> None:
     # Names are quoted as JSON: no caller can break a line.
     fields = json.dumps({descriptor.name: value for descriptor, value in call.request.ListFields()}, default=str)
-    spent = ", ".join(f"{name} {seconds * 1000:.1f}" for name, seconds in progress.phases.items())
     by = json.dumps(call.caller.identity.subject if call.caller.identity else None)
     _log.info(
         "%s %s in %.1f ms (%s) request %s by %s %s",
         call.procedure.name,
         call.outcome,
         (call.ended - call.started) * 1000,
-        spent,
+        _spent(call.progress),
         call.caller.request_id,
         by,
         fields,

@@ -51,7 +51,7 @@ def scope_option(command: _Command) -> _Command:
         "scopes",
         multiple=True,
         envvar=f"{VARIABLES}SCOPES",
-        metavar="NAME=CONF[,client=CLIENT][,keyring=FILE]",
+        metavar="NAME=CONF[,client=CLIENT][,keyring=FILE][,namespaces=POOL/NAMESPACE]",
         help="A Ceph cluster to serve, and the name for it. May be repeated; in the variable, with spaces between.",
     )(command)
 

@@ -17,15 +17,26 @@ __all__ = ["Progress", "changes", "current", "followed", "phase"]
 class Progress:
     """``begun`` says whether Ceph was asked for a change, and ``changes`` whether it may have come to one.
 
-    ``phases`` has seconds, in the order in which they began. ``task`` is what Ceph was asked for, which runs on where
-    nobody waits for it any more.
+    ``phases`` has seconds, in the order in which they began; those under way count when they have ended. ``shared`` is
+    that of the work which the call shares with others. ``task`` is what Ceph was asked for, which runs on where nobody
+    waits for it any more.
     """
 
     request_id: str
     begun: bool = False
     changes: bool = False
     phases: dict[str, float] = field(default_factory=dict)
+    under_way: dict[str, float] = field(default_factory=dict)
+    shared: "Progress | None" = None
     task: "asyncio.Task[Any] | None" = None
+
+    def spent(self) -> dict[str, float]:
+        """Give the seconds of each phase until now, of shared work too."""
+        now = time.perf_counter()
+        spent = dict(self.phases)
+        for name, began in dict(self.under_way).items():
+            spent[name] = spent.get(name, 0.0) + now - began
+        return spent if self.shared is None else spent | self.shared.spent()
 
 
 _current: ContextVar[Progress | None] = ContextVar("progress", default=None)
@@ -62,8 +73,9 @@ def phase(name: str) -> Iterator[None]:
         yield
         return
     progress.phases.setdefault(name, 0.0)
-    started = time.perf_counter()
+    progress.under_way[name] = started = time.perf_counter()
     try:
         yield
     finally:
+        progress.under_way.pop(name, None)
         progress.phases[name] += time.perf_counter() - started

@@ -15,6 +15,7 @@ __all__ = [
     "Name",
     "Names",
     "Origin",
+    "PoolNamespace",
     "ReadableFile",
     "SecretFile",
     "Section",
@@ -97,6 +98,13 @@ def _origin(value: str) -> str:
     return value
 
 
+def _pool_namespace(value: str) -> str:
+    pool, slash, namespace = value.partition("/")
+    if not (pool and slash and namespace) or "/" in namespace:
+        raise ValueError(f"{value!r} is no namespace of a pool; write POOL/NAMESPACE, like rbd/team")
+    return value
+
+
 def one_or_more(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
@@ -106,4 +114,5 @@ SecretFile = Annotated[ReadableFile, AfterValidator(_secret_file)]
 Name = Annotated[str, StringConstraints(min_length=1)]
 Names = Annotated[tuple[Name, ...], BeforeValidator(one_or_more), Field(min_length=1)]
 ListenAddress = Annotated[Address, BeforeValidator(_address)]
+PoolNamespace = Annotated[str, AfterValidator(_pool_namespace)]
 Origin = Annotated[str, AfterValidator(_origin)]

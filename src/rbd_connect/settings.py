@@ -7,7 +7,17 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, StringConstraints, model_validator
 
 from .access.settings import AuthSettings, GrantSettings, IssuerSettings, SubjectSettings
-from .setting_types import Address, ListenAddress, Origin, ReadableFile, SecretFile, Section, is_loopback, words
+from .setting_types import (
+    Address,
+    ListenAddress,
+    Origin,
+    PoolNamespace,
+    ReadableFile,
+    SecretFile,
+    Section,
+    is_loopback,
+    words,
+)
 
 __all__ = [
     "AuditSettings",
@@ -120,6 +130,10 @@ class ScopeSettings(Section):
         "client.rbd-connect", description="The Ceph user to connect as."
     )
     keyring: SecretFile | None = Field(None, description="The user's keyring; where librados searches, if unset.")
+    namespaces: Annotated[tuple[PoolNamespace, ...], BeforeValidator(words)] = Field(
+        (),
+        description="Namespaces, POOL/NAMESPACE, whose images are listed although the user may not list a pool's own.",
+    )
 
 
 IssuerName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$")]

@@ -8,6 +8,7 @@ import pytest
 
 from rbd_connect.devcluster import DevCluster
 from support.clients import CALLS, Call
+from support.places import mon_command
 from support.server import Server
 from support.tools import Tools, frozen, wait_until
 
@@ -109,6 +110,31 @@ def test_without_a_manager_pools_are_listed_without_their_states(
     assert {"name", "poolType", "maxBytes"} <= found[0].keys()
     wait_until(lambda: pools(call, server)[0].get("placementGroupState"))
     assert tools.ceph("osd", "pool", "ls").split() == [pool["name"] for pool in pools(call, server)]
+
+
+def test_where_there_is_no_manager_pools_are_listed_all_the_same(server: Server, cluster: DevCluster) -> None:
+    cluster.kill("mgr.x")
+    try:
+        assert {"name", "poolType", "maxBytes"} <= pools(CALLS["connect"], server)[0].keys()
+    finally:
+        cluster.revive("mgr.x")
+
+
+def test_beside_a_pool_whose_name_is_not_utf_8_all_others_are_listed(server: Server, cluster: DevCluster) -> None:
+    """`ceph` can neither make one nor tag it."""
+    before = [pool["name"] for pool in pools(CALLS["connect"], server)]
+    mon_command(cluster, b'{"prefix": "osd pool create", "pg_num": 1, "pool": "odd-\xff"}')
+    mon_command(cluster, b'{"prefix": "osd pool application enable", "app": "rbd", "pool": "odd-\xff"}')
+    assert b"odd-\xff" in mon_command(cluster, b'{"prefix": "osd pool ls"}')
+    try:
+        for call in CALLS.values():
+            assert [pool["name"] for pool in pools(call, server)] == before
+            outcome = call(server, {"scope": "test"}, "ListImages")
+            assert outcome.reply is not None, outcome
+        assert r"pool 'odd-\xff' is not listed" in server.log.read_text()
+    finally:
+        yes = b'"pool": "odd-\xff", "pool2": "odd-\xff", "yes_i_really_really_mean_it": true'
+        mon_command(cluster, b'{"prefix": "osd pool delete", ' + yes + b"}")
 
 
 @pytest.fixture(scope="module")

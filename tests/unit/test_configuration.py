@@ -49,6 +49,7 @@ def test_a_file_as_the_readme_has_it(tmp_path: Path, conf: Path) -> None:
         conf = "{conf}"
         client = "client.other"
         keyring = "{keyring}"
+        namespaces = ["rbd/team"]
         [scopes.lab]
         conf = "{conf}"
         """,
@@ -56,6 +57,7 @@ def test_a_file_as_the_readme_has_it(tmp_path: Path, conf: Path) -> None:
     assert settings.listen.http == Address("::1", 9090)
     assert (settings.scopes["prod"].client, settings.scopes["prod"].keyring) == ("client.other", keyring)
     assert (settings.scopes["lab"].client, settings.scopes["lab"].keyring) == ("client.rbd-connect", None)
+    assert [settings.scopes[name].namespaces for name in ("prod", "lab")] == [("rbd/team",), ()]
     assert settings.usage.diff_budget == 4_096
     assert settings.connect.require_protocol_version
 
@@ -130,6 +132,8 @@ def test_a_wrong_setting_is_one_line_with_its_key_and_the_remedy(
     [
         ('client = "rbd-connect"', "scopes.a.client", "like client.rbd-connect"),
         ('keyring = "/nowhere/keyring"', "scopes.a.keyring", "there is no file"),
+        ('namespaces = ["rbd"]', "scopes.a.namespaces.0", "write POOL/NAMESPACE, like rbd/team"),
+        ('namespaces = "rbd/a, rbd/b/c"', "scopes.a.namespaces.1", "write POOL/NAMESPACE, like rbd/team"),
         ("colour = 1", "scopes.a.colour", "Known here: conf, client, keyring"),
     ],
 )

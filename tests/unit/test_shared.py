@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from rbd_connect.progress import Progress, followed, phase
 from rbd_connect.shared import Shared
 
 
@@ -103,3 +104,31 @@ def test_all_are_told_of_a_failure_and_the_next_are_not() -> None:
         assert await shared.answer() == 14
 
     run(test)
+
+
+def test_all_who_share_an_answer_know_where_its_time_went_also_who_went_before() -> None:
+    async def ask() -> int:
+        with phase("asked"):
+            await asyncio.sleep(0)
+        with phase("goes on"):
+            await asyncio.sleep(3600)
+        return 1
+
+    async def main() -> None:
+        shared = Shared(ask)
+
+        async def answer(request_id: str) -> Progress:
+            with followed(request_id) as progress, pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await shared.answer()
+            return progress
+
+        for progress in await asyncio.gather(*(answer(str(number)) for number in range(3))):
+            spent = progress.spent()
+            assert list(spent) == ["asked", "goes on"]
+            assert spent["goes on"] > 0.01
+            assert progress.task is not None
+        assert progress.task is not None
+        progress.task.cancel()
+
+    asyncio.run(main())

@@ -21,6 +21,7 @@ from .admin_socket import AdminSocket, new_place, opened
 from .admission import Admission
 from .configured import Configured
 from .errnos import ceph_errors, conf_errors, connect_errors
+from .listing import ImageLists
 from .open_pool import OpenPool
 from .pinned import Pinned
 from .pool_map import CurrentPools
@@ -50,7 +51,10 @@ _RECONNECT_OPTIONS: Mapping[str, str] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterConfig:
-    """Where a scope's cluster is, as whom to connect, and how long librados may take for what, in seconds."""
+    """Where a scope's cluster is, as whom to connect, and how long librados may take for what, in seconds.
+
+    ``namespaces`` are those to look into that may not be listed, as ``pool/namespace``.
+    """
 
     scope: str
     conf: Path
@@ -59,6 +63,7 @@ class ClusterConfig:
     connect_timeout: int
     mon_timeout: int
     osd_timeout: int
+    namespaces: tuple[str, ...] = ()
 
 
 class Cluster:
@@ -88,6 +93,7 @@ class Cluster:
         self._failure: ServiceError | None = None
         self._pools: CurrentPools | None = None
         self.placement_groups = PlacementGroups()
+        self.image_lists = ImageLists(self.check_admitted, config.namespaces)
 
     @contextmanager
     def connection(self) -> Iterator[rados.Rados]:

@@ -5,7 +5,7 @@ What makes space must succeed where there is none: it is done under ``rados_set_
 
 from ..layout import Layout
 from ..spec import ImageSpec, SnapshotSpec
-from . import image_create, image_delete, image_resize, listing, pools, rollback, snapshot_changes, snapshot_create
+from . import image_create, image_delete, image_resize, pools, rollback, snapshot_changes, snapshot_create
 from .cluster import Cluster
 from .image_info import Image
 from .pools import Pool
@@ -82,9 +82,9 @@ def list_pools(cluster: Cluster, application: str) -> list[Pool]:
 
 
 def list_images(cluster: Cluster, scope: str, diff_budget: int) -> list[Image]:
-    """List the images; see ``listing.list_images``."""
+    """List the images; see ``ImageLists.list_images``."""
     with cluster.connection() as connection:
-        return listing.list_images(connection, scope, cluster.check_admitted, diff_budget=diff_budget)
+        return cluster.image_lists.list_images(connection, scope, diff_budget=diff_budget)
 
 
 def blocklist(cluster: Cluster, address: str) -> None:

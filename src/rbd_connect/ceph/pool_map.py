@@ -5,7 +5,6 @@ renamed, it opens the pool that used to have a name, for as long as nothing does
 """
 
 import errno
-import json
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,7 @@ import rados
 from connectrpc.code import Code
 
 from ..errors import CephError, TryLaterError, quoted
-from .pools import PlacementGroups, holds_images, mon_command, mon_command_output
+from .pools import PlacementGroups, holds_images, mon_command, mon_command_output, parsed
 from .single_flight import SingleFlight
 
 __all__ = ["CurrentPools", "PoolMap", "PoolState", "inactive"]
@@ -118,7 +117,7 @@ class CurrentPools:
     def _ask(self) -> PoolMap:
         output = mon_command_output(self._connection, "osd pool ls", detail="detail")
         if output != self._output:
-            pools = PoolMap({pool["pool_id"]: _state(pool) for pool in json.loads(output)})
+            pools = PoolMap({pool["pool_id"]: _state(pool) for pool in parsed(output)})
             if _names(pools) != _names(self._map):
                 # librbd names the pools of clones and parents by librados' own map.
                 self._connection.wait_for_latest_osdmap()

@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYetError
 from dataclasses import dataclass
@@ -13,6 +13,8 @@ from datetime import datetime
 from typing import Any
 
 import rados
+
+from .errnos import tells_of_lost_connection
 
 __all__ = [
     "Erasure",
@@ -23,6 +25,8 @@ __all__ = [
     "list_pools",
     "mon_command",
     "mon_command_output",
+    "parsed",
+    "readable_pools",
 ]
 
 _PATIENCE_SECONDS = 5.0
@@ -77,14 +81,25 @@ def list_pools(connection: rados.Rados, placement_groups: "PlacementGroups", app
     """
     asked = placement_groups.begin(connection)
     dump = mon_command(connection, "osd dump")
-    used = {pool["id"]: pool["stats"] for pool in mon_command(connection, "df", detail="detail")["pools"]}
+    used = _used(connection)
     states = placement_groups.of(asked)
     found = [
         _pool(pool, used.get(pool["pool"], {}), dump["erasure_code_profiles"], states.get(pool["pool"], {}))
-        for pool in dump["pools"]
+        for pool in readable_pools(dump["pools"])
         if not application or application in pool["application_metadata"]
     ]
     return sorted(found, key=lambda pool: pool.id)
+
+
+def _used(connection: rados.Rados) -> dict[int, Mapping[str, int]]:
+    """Say what `df` has of each pool, by its id; nothing where it has nothing to say."""
+    try:
+        return {pool["id"]: pool["stats"] for pool in mon_command(connection, "df", detail="detail")["pools"]}
+    except (rados.Error, ValueError) as error:
+        if tells_of_lost_connection(error):
+            raise
+        _log.warning("the monitor does not say how much the pools use: %s", error)
+        return {}
 
 
 def holds_images(pool: Mapping[str, Any]) -> bool:
@@ -94,7 +109,7 @@ def holds_images(pool: Mapping[str, Any]) -> bool:
 
 def mon_command(connection: rados.Rados, prefix: str, **arguments: object) -> Any:  # noqa: ANN401 - what JSON holds
     """Ask a monitor (``rados_mon_command``), and read its JSON. Raises what that raises, ``rados.OSError``."""
-    return json.loads(mon_command_output(connection, prefix, **arguments))
+    return parsed(mon_command_output(connection, prefix, **arguments))
 
 
 def mon_command_output(connection: rados.Rados, prefix: str, **arguments: object) -> bytes:
@@ -104,6 +119,28 @@ def mon_command_output(connection: rados.Rados, prefix: str, **arguments: object
     if status:
         raise rados.OSError(prefix, errno=-status)
     return bytes(output)
+
+
+def parsed(output: bytes) -> Any:  # noqa: ANN401 - what JSON holds
+    """Read the JSON of a monitor. What is not UTF-8 in it comes with surrogates; see ``is_readable``."""
+    return json.loads(output.decode(errors="surrogateescape"))
+
+
+def is_readable(text: str) -> bool:
+    """Say whether a text of ``mon_command`` is UTF-8. What is not cannot be told to a client, nor named by one."""
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def readable_pools(pools: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Give the pools whose names are UTF-8. The log tells of the others."""
+    found = []
+    for pool in pools:
+        if is_readable(pool["pool_name"]):
+            found.append(pool)
+        else:
+            name = pool["pool_name"].encode(errors="surrogateescape").decode(errors="backslashreplace")
+            _log.warning("pool '%s' is not listed, since its name is not UTF-8", name)
+    return found
 
 
 class PlacementGroups:
@@ -178,7 +215,7 @@ def _pool(
         placement_groups=pool["pg_num"],
         placement_group_states=states,
         created=datetime.fromisoformat(pool["create_time"]),
-        applications=tuple(sorted(pool["application_metadata"])),
+        applications=tuple(sorted(filter(is_readable, pool["application_metadata"]))),
     )
 
 

@@ -74,9 +74,13 @@ class Ping:
 
 @dataclass(frozen=True, slots=True)
 class Pong:
-    """It can. ``is_stale`` says whether what the worker connected by is another by now."""
+    """It can. ``is_stale`` says whether what the worker connected by is another by now.
+
+    ``phases`` has, by the number of each call under way, the seconds that its phases have taken so far.
+    """
 
     is_stale: bool
+    phases: dict[int, dict[str, float]]
 
 
 def encode(message: object) -> bytes:

@@ -13,6 +13,7 @@ from signal import Signals
 from typing import Any, cast
 
 from ..ceph.admin_socket import new_place
+from ..progress import Progress, current
 from .channel import Call, Connected, Decoder, Hello, Outcome, Ping, Pong, encode
 
 __all__ = ["Child", "ProcessEndedError", "start"]
@@ -58,6 +59,7 @@ class Child(asyncio.Protocol):
         self._on_death = on_death
         self._numbers = count()
         self._waiting: dict[int, asyncio.Future[Outcome]] = {}
+        self._progress: dict[int, Progress | None] = {}
         self._decoder = Decoder()
         self._transport: asyncio.WriteTransport
         self._process: asyncio.subprocess.Process
@@ -104,6 +106,7 @@ class Child(asyncio.Protocol):
         number = next(self._numbers)
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting[number] = outcome
+        self._progress[number] = current()
         self._idle.clear()
         self._transport.write(encode(Call(number, request_id, function, arguments)))
         return await outcome
@@ -153,6 +156,10 @@ class Child(asyncio.Protocol):
 
     def _hear(self, pong: Pong) -> None:
         self._unanswered = 0
+        for number, phases in pong.phases.items():
+            progress = self._progress.get(number)
+            if progress is not None:
+                progress.phases.update(phases)
         if pong.is_stale and not self._is_stale:
             self._is_stale = True
             self._on_stale(self)
@@ -160,6 +167,7 @@ class Child(asyncio.Protocol):
     def _settle(self, outcome: Outcome) -> None:
         self.has_answered = True
         waiting = self._waiting.pop(outcome.number)
+        self._progress.pop(outcome.number, None)
         if not waiting.done():  # who waited may have gone, at the end of all
             waiting.set_result(outcome)
 
@@ -203,6 +211,7 @@ class Child(asyncio.Protocol):
             if not waiting.done():
                 waiting.set_exception(ProcessEndedError(crash, calls))
         self._waiting.clear()
+        self._progress.clear()
         self._idle.set()
 
     def _remove_remains(self) -> None:

@@ -21,7 +21,7 @@ from ..ceph.cluster import Cluster
 from ..ceph.sockets import Sockets
 from ..errors import ServiceError
 from ..log import configure
-from ..progress import followed
+from ..progress import Progress, followed
 from .channel import Call, Connected, Decoder, Hello, Outcome, Ping, Pong, encode
 from .threads import Threads
 
@@ -104,6 +104,7 @@ class _Worker:
         )
         self.threads = Threads(hello.threads, _THREADS_PERIOD_SECONDS)
         self.pings: SimpleQueue[Ping | None] = SimpleQueue()
+        self._under_way: dict[int, Progress] = {}
         self._channel = channel
         self._sending = threading.Lock()
         self._answering = threading.Thread(target=self._answer_pings, daemon=True)
@@ -118,6 +119,7 @@ class _Worker:
 
     def _make(self, call: Call) -> None:
         with followed(call.request_id) as progress:
+            self._under_way[call.number] = progress
 
             def ended(result: object = None, error: ServiceError | None = None, crash: str | None = None) -> bytes:
                 return encode(Outcome(call.number, progress.phases, progress.changes, result, error, crash))
@@ -128,13 +130,14 @@ class _Worker:
                 message = ended(error=error)
             except Exception:  # noqa: BLE001 - the server logs it
                 message = ended(crash=traceback.format_exc())
+        del self._under_way[call.number]
         self._send(message)
 
     def close(self) -> bool:
         """Close the connection to the cluster, and say whether that was done: not while something is under way."""
         self._is_ending.set()
         self._reviewing.join(_END_SECONDS)
-        if self.threads.running or self._reviewing.is_alive():
+        if self.threads.running or self.cluster.image_lists.is_waiting or self._reviewing.is_alive():
             self.cluster.remove_remains()
             return False
         self.pings.put(None)
@@ -146,7 +149,8 @@ class _Worker:
         """Answer on a thread of its own: where librados is stuck, so is who asks it, and no answer comes."""
         while self.pings.get() is not None:
             self.cluster.check_alive()
-            self._send(encode(Pong(is_stale=self.cluster.has_changed())))
+            phases = {number: progress.spent() for number, progress in dict(self._under_way).items()}
+            self._send(encode(Pong(is_stale=self.cluster.has_changed(), phases=phases)))
 
     def _review_configuration(self) -> None:
         """Do so on a thread of its own: it waits for monitors."""

@@ -212,6 +212,18 @@ class TestSick:
             assert images(server).keys() == names
             assert workers_of(server) == workers
 
+    def test_a_server_stops_at_once_although_something_hangs(
+        self, cluster: DevCluster, tools: Tools, new_image: NewImage, tmp_path: Path
+    ) -> None:
+        with new_pools(cluster, "hangs"), run_server(tmp_path, write_scope("test", cluster)) as server:
+            new_image(pool="hangs")
+            with sick(tools, "hangs"):
+                assert listed(server).reply is not None
+                began = time.monotonic()
+                server.process.terminate()
+                assert server.process.wait(20) == 0
+                assert time.monotonic() - began < 4.0
+
 
 def clone_often(tools: Tools, new_image: NewImage, parents: str, clones: str, number: int) -> list[tuple[str, str]]:
     parent = new_image(pool=parents)

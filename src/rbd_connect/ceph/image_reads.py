@@ -165,6 +165,10 @@ class ImageReads:
         late = len(self._open) - in_time
         if in_time >= _AT_ONCE + late:
             return None
+        if self._unanswered.of(_READS) <= in_time:  # nothing hangs: who has none under way is found at once
+            idle = next((images for images in self._places.values() if images.waiting and not images.open), None)
+            if idle is not None:
+                return idle
         hung = self._hung(now)
         able = [
             images

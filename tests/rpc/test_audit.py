@@ -14,8 +14,8 @@ from conftest import NewImage
 from rbd_connect.devcluster import DevCluster
 from support.access import Tokens, bearer, grant
 from support.clients import CALLS, Call, image_request, in_time, request
-from support.server import Server, held_up, run_server
-from support.tools import Tools, frozen, is_open, wait_until, write_scope
+from support.server import Server, run_server
+from support.tools import Tools, frozen, held_up, wait_until, write_scope
 from support.wire import TRANSPORTS, let_down, send, valid
 
 every_transport = pytest.mark.parametrize("transport", TRANSPORTS)
@@ -114,14 +114,14 @@ def test_nobody_forges_a_line(server: Server, token: str, call: Call, name: str)
 
 
 def test_how_it_ended_is_told_of_a_call_whose_caller_had_gone(
-    server: Server, cluster: DevCluster, tools: Tools, token: str, new_image: NewImage
+    server: Server, tools: Tools, token: str, new_image: NewImage
 ) -> None:
     image = new_image()
-    with tools.ioctx() as ioctx, held_up(server, cluster):
+    with held_up(tools, image) as is_held:
         asked = valid("connect-json", "test", image, "left")
         headers = [*asked.headers, (b"authorization", b"Bearer " + token.encode())]
         with let_down(server, replace(asked, headers=headers)):
-            wait_until(partial(is_open, ioctx, image))
+            wait_until(partial(is_held, image))
     wait_until(lambda: [line for line in lines(server) if line["image"] == image])
     (line,) = [line for line in lines(server) if line["image"] == image]
     assert (line["code"], line["final"]) == ("canceled", "ok")

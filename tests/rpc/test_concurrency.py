@@ -15,8 +15,8 @@ import rbd
 from conftest import NewImage
 from rbd_connect.devcluster import DevCluster
 from support.clients import CLIENTS, Outcome, create, request
-from support.server import Server, held_up, run_server
-from support.tools import Tools, is_open, wait_until, write_scope
+from support.server import Server, run_server
+from support.tools import Tools, frozen, held_up, wait_until, write_scope
 from support.wire import TRANSPORTS, let_down, send, valid
 
 ROUNDS = 10
@@ -104,14 +104,12 @@ def lock(ioctx: rados.Ioctx, tools: Tools, image: str, seconds: int) -> None:
 
 
 @contextmanager
-def busy(
-    cluster: DevCluster, server: Server, tools: Tools, image: str, calls: int
-) -> Iterator[list["Future[Outcome]"]]:
-    """Keep an image busy with calls: one that waits for the monitor, and others that wait for that one."""
+def busy(server: Server, tools: Tools, image: str, calls: int) -> Iterator[list["Future[Outcome]"]]:
+    """Keep an image busy with calls: one that waits for a lock, and others that wait for that one."""
     assert create(server, request("rbd", image, "before")).reply
-    with ThreadPoolExecutor(calls) as pool, tools.ioctx() as ioctx, held_up(server, cluster):
+    with ThreadPoolExecutor(calls) as pool, held_up(tools, image) as is_held:
         futures = [pool.submit(create, server, request("rbd", image, f"busy-{number}")) for number in range(calls)]
-        wait_until(lambda: is_open(ioctx, image))
+        wait_until(lambda: is_held(image))
         yield futures
 
 
@@ -119,11 +117,9 @@ def lines_of(server: Server, image: str) -> list[str]:
     return [line for line in server.log.read_text().splitlines() if f'"image_name": "{image}"' in line]
 
 
-def test_those_for_whom_there_is_no_room_are_refused_at_once(
-    cluster: DevCluster, narrow: Server, tools: Tools, new_image: NewImage
-) -> None:
+def test_those_for_whom_there_is_no_room_are_refused_at_once(narrow: Server, tools: Tools, new_image: NewImage) -> None:
     image = new_image()
-    with busy(cluster, narrow, tools, image, 6) as calls:
+    with busy(narrow, tools, image, 6) as calls:
         wait_until(lambda: len([line for line in lines_of(narrow, image) if "resource_exhausted" in line]) == 2)
         done = [call.result() for call in calls if call.done()]
         assert {outcome.reason for outcome in done} == {"IMAGE_BUSY"}
@@ -139,7 +135,7 @@ def test_a_scope_has_room_for_so_many(cluster: DevCluster, narrow: Server, new_i
     images = [new_image() for _ in range(12)]
     assert create(narrow, request("rbd", images[0], "before")).reply
     with ThreadPoolExecutor(len(images)) as pool:
-        with held_up(narrow, cluster):
+        with frozen(cluster.mon):
             calls = [pool.submit(create, narrow, request("rbd", image, "during")) for image in images]
             wait_until(lambda: sum(call.done() for call in calls) == 2)
             assert {call.result().reason for call in calls if call.done()} == {"SCOPE_BUSY"}
@@ -148,10 +144,10 @@ def test_a_scope_has_room_for_so_many(cluster: DevCluster, narrow: Server, new_i
 
 @every_transport
 def test_a_deadline_that_passes_while_the_call_waits_says_that_nothing_was_done(
-    cluster: DevCluster, server: Server, tools: Tools, new_image: NewImage, transport: str
+    server: Server, tools: Tools, new_image: NewImage, transport: str
 ) -> None:
     image = new_image()
-    with busy(cluster, server, tools, image, 1):
+    with busy(server, tools, image, 1):
         late = send(server, valid(transport, "test", image, "late").with_timeout(300))
         assert (late.code, late.reason) == ("deadline_exceeded", "NOT_STARTED")
     names = {snapshot["name"] for snapshot in tools.snapshots(f"rbd/{image}")}
@@ -160,10 +156,10 @@ def test_a_deadline_that_passes_while_the_call_waits_says_that_nothing_was_done(
 
 @every_transport
 def test_who_goes_away_while_the_call_waits_gives_up_the_place(
-    cluster: DevCluster, server: Server, tools: Tools, new_image: NewImage, transport: str
+    server: Server, tools: Tools, new_image: NewImage, transport: str
 ) -> None:
     image = new_image()
-    with busy(cluster, server, tools, image, 1):
+    with busy(server, tools, image, 1):
 
         def is_canceled_while_waiting() -> bool:
             """Leave after what should be time enough; one that left before it was read is no call."""
@@ -182,7 +178,7 @@ def test_the_end_of_a_call_whose_caller_has_gone_is_in_the_log(
 ) -> None:
     image = new_image()
     assert create(server, request("rbd", image, "before")).reply
-    with held_up(server, cluster):
+    with frozen(cluster.mon):
         late = send(server, valid("connect-json", "test", image, "late").with_timeout(300))
     assert late.reason == "OUTCOME_UNKNOWN"
     request_id = late.headers["x-request-id"].decode()
@@ -195,7 +191,7 @@ def test_a_call_without_a_deadline_gets_one(cluster: DevCluster, new_image: NewI
     image = new_image()
     with run_server(tmp_path, write_scope("test", cluster), "--calls-default-timeout=1") as server:
         assert create(server, request("rbd", image, "before")).reply
-        with held_up(server, cluster):
+        with frozen(cluster.mon):
             assert create(server, request("rbd", image, "during")).reason == "OUTCOME_UNKNOWN"
 
 
@@ -204,6 +200,6 @@ def test_a_deadline_is_no_later_than_it_may_be(cluster: DevCluster, new_image: N
     limits = ("--calls-default-timeout=1", "--calls-max-timeout=1")
     with run_server(tmp_path, write_scope("test", cluster), *limits) as server:
         assert create(server, request("rbd", image, "before")).reply
-        with held_up(server, cluster):
+        with frozen(cluster.mon):
             during = valid("connect-json", "test", image, "during").with_timeout(600_000)
             assert send(server, during).reason == "OUTCOME_UNKNOWN"

@@ -13,7 +13,7 @@ import rbd
 from conftest import NewImage
 from rbd_connect.devcluster import DevCluster
 from support.clients import CLIENTS, Client, Outcome, create, request
-from support.server import Server, is_ready, run_server
+from support.server import Server, run_server
 from support.tools import Tools, frozen, kill_lock_owner, wait_until, write_scope
 
 every_client = pytest.mark.parametrize("client", [pytest.param(client, id=name) for name, client in CLIENTS.items()])
@@ -147,7 +147,6 @@ def test_a_pool_at_its_quota_is_resource_exhausted(
     image = new_image(pool="small", written=1)
     tools.ceph("osd", "pool", "set-quota", "small", "max_objects", "1")
     wait_for_pool_flag(tools, "small", "full_quota", present=True)
-    wait_until(lambda: is_ready(server))
     body = request("small", image, "first")
     assert_error(create(server, body), body, "resource_exhausted", "POOL_QUOTA_REACHED", "EDQUOT")
     tools.ceph("osd", "pool", "set-quota", "small", "max_objects", "0")
@@ -158,7 +157,6 @@ def test_a_pool_at_its_quota_is_resource_exhausted(
 def test_a_full_cluster_is_resource_exhausted(server: Server, tools: Tools, new_image: NewImage) -> None:
     image = new_image(written=1)
     with full_cluster(tools):
-        wait_until(lambda: is_ready(server))
         body = request("rbd", image, "first")
         assert_error(create(server, body), body, "resource_exhausted", "POOL_FULL", "ENOSPC")
     assert create(server, body).reply

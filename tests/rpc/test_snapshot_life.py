@@ -11,7 +11,7 @@ import rbd
 from conftest import MIB, NewImage
 from rbd_connect.devcluster import DevCluster
 from support.clients import CALLS, Call, Outcome, create, in_time, request
-from support.server import Server, is_ready, run_server
+from support.server import Server, run_server
 from support.tools import Tools, frozen, kill_lock_owner, wait_until, write_scope
 
 every_call = pytest.mark.parametrize("call", [pytest.param(call, id=name) for name, call in CALLS.items()])
@@ -239,7 +239,6 @@ class TestWhereNothingCanBeWritten:
 
     def test_snapshots_and_the_image_can_be_deleted(self, full: str, server: Server, tools: Tools) -> None:
         call = CALLS["connect"]
-        wait_until(lambda: is_ready(server))
         for rpc, snapshot in (("ProtectImageSnapshot", "first"), ("RollbackImageSnapshot", "first")):
             outcome = call(server, request("brimful", full, snapshot), rpc)
             assert (outcome.code, outcome.reason) == ("resource_exhausted", "POOL_QUOTA_REACHED")

@@ -19,8 +19,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from conftest import NewImage
 from rbd_connect.devcluster import DevCluster
 from support.clients import CLIENTS, create, request
-from support.server import Server, held_up, run_server
-from support.tools import Tools, wait_until, write_scope
+from support.server import Server, run_server
+from support.tools import Tools, held_up, wait_until, write_scope
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -45,18 +45,16 @@ def health(channel: grpc.Channel) -> Any:  # noqa: ANN401 - its types do not kno
 
 
 @contextmanager
-def calls_under_way(
-    cluster: DevCluster, server: Server, tools: Tools, new_image: NewImage
-) -> Iterator[Callable[[], dict[str, bool]]]:
-    """Make a call on each transport, and keep the monitor from answering; give what says whether they succeeded."""
+def calls_under_way(server: Server, tools: Tools, new_image: NewImage) -> Iterator[Callable[[], dict[str, bool]]]:
+    """Make a call on each transport, and keep it from ending; give what says whether they succeeded."""
     images = {name: new_image() for name in EVERY_TRANSPORT}
     assert create(server, request("rbd", images["grpcio"], "before")).reply
-    with ThreadPoolExecutor() as pool, tools.ioctx() as ioctx, held_up(server, cluster):
+    with ThreadPoolExecutor() as pool, held_up(tools, *images.values()) as is_held:
         calls = {
             name: pool.submit(CLIENTS[name], server, request("rbd", image, "during")) for name, image in images.items()
         }
         for image in images.values():
-            wait_until(partial(is_open, ioctx, image))
+            wait_until(partial(is_held, image))
         yield lambda: {name: call.result().reply is not None for name, call in calls.items()}
 
 
@@ -65,7 +63,7 @@ def test_calls_in_flight_are_finished(
     cluster: DevCluster, tools: Tools, new_image: NewImage, tmp_path: Path, number: int
 ) -> None:
     with run_server(tmp_path, write_scope("test", cluster)) as server:
-        with calls_under_way(cluster, server, tools, new_image) as succeeded:
+        with calls_under_way(server, tools, new_image) as succeeded:
             server.process.send_signal(number)
             for address in (server.address, server.grpc_address):
                 wait_until(partial(refuses, address))
@@ -102,7 +100,7 @@ def test_health_is_told_to_who_asks_and_to_who_watches(
         with pytest.raises(grpc.RpcError) as unknown:
             stub.Check(health_pb2.HealthCheckRequest(service="nobody"))
         assert unknown.value.code() is grpc.StatusCode.NOT_FOUND
-        with calls_under_way(cluster, server, tools, new_image) as succeeded:
+        with calls_under_way(server, tools, new_image) as succeeded:
             server.process.send_signal(signal.SIGTERM)
             wait_until(lambda: heard == {"": [SERVING, NOT_SERVING], SERVICE: [SERVING, NOT_SERVING]})
         assert all(succeeded().values())
@@ -116,7 +114,7 @@ def test_calls_that_take_too_long_are_left(
 ) -> None:
     with (
         run_server(tmp_path, write_scope("test", cluster), "--listen-drain-timeout=1", ends_with=1) as server,
-        calls_under_way(cluster, server, tools, new_image) as succeeded,
+        calls_under_way(server, tools, new_image) as succeeded,
     ):
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(30) == 1
@@ -134,7 +132,7 @@ def test_a_second_signal_ends_it_at_once(
 ) -> None:
     with (
         run_server(tmp_path, write_scope("test", cluster), ends_with=128 + second) as server,
-        calls_under_way(cluster, server, tools, new_image),
+        calls_under_way(server, tools, new_image),
     ):
         server.process.send_signal(first)
         wait_until(partial(refuses, server.address))

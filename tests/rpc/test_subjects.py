@@ -13,8 +13,8 @@ from conftest import NewImage
 from rbd_connect.devcluster import DevCluster
 from support.access import Tokens, bearer, grant
 from support.clients import CALLS, Call, request
-from support.server import Server, held_up, run_server
-from support.tools import Tools, is_open, wait_until, write_scope
+from support.server import Server, run_server
+from support.tools import Tools, held_up, wait_until, write_scope
 from support.wire import TRANSPORTS, let_down, valid
 
 _PLACES = 4
@@ -52,19 +52,19 @@ def callers(server: Server, tokens: Tokens) -> tuple[str, str]:
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_who_has_all_his_places_is_told_so_and_nobody_else(
-    server: Server, cluster: DevCluster, tools: Tools, callers: tuple[str, str], new_image: NewImage, call: Call
+    server: Server, tools: Tools, callers: tuple[str, str], new_image: NewImage, call: Call
 ) -> None:
     greedy, modest = callers
     images = [new_image() for _ in range(_PLACES + 1)]
     with ThreadPoolExecutor(2 * _PLACES) as pool:
-        with tools.ioctx() as ioctx, held_up(server, cluster):
+        with held_up(tools, *images) as is_held:
             running = [
                 pool.submit(call, server, request("rbd", image, "s"), "CreateImageSnapshot", bearer(greedy))
                 for image in images[:_PLACES]
             ]
 
             for image in images[:_PLACES]:
-                wait_until(partial(is_open, ioctx, image))
+                wait_until(partial(is_held, image))
             assert asked(server, greedy) == "SUBJECT_BUSY"
             assert asked(server, modest) == "IMAGE_NOT_FOUND"
         assert all(future.result().code is None for future in running)
@@ -73,18 +73,18 @@ def test_who_has_all_his_places_is_told_so_and_nobody_else(
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_who_goes_away_has_his_places_until_ceph_has_done_with_them(
-    server: Server, cluster: DevCluster, tools: Tools, callers: tuple[str, str], new_image: NewImage, transport: str
+    server: Server, tools: Tools, callers: tuple[str, str], new_image: NewImage, transport: str
 ) -> None:
     greedy, modest = callers
     images = [new_image() for _ in range(_PLACES)]
-    with tools.ioctx() as ioctx, held_up(server, cluster):
+    with held_up(tools, *images) as is_held:
         with ExitStack() as calls:
             for image in images:
                 create = valid(transport, "test", image, "s")
                 headers = [*create.headers, (b"authorization", b"Bearer " + greedy.encode())]
                 calls.enter_context(let_down(server, replace(create, headers=headers)))
             for image in images:
-                wait_until(partial(is_open, ioctx, image))
+                wait_until(partial(is_held, image))
         wait_until(lambda: server.log.read_text().count(" canceled ") == _PLACES)
         assert asked(server, greedy) == "SUBJECT_BUSY"
         assert asked(server, modest) == "IMAGE_NOT_FOUND"

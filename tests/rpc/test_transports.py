@@ -7,7 +7,6 @@ import time
 
 import grpc
 import pytest
-import rbd
 from google.protobuf import json_format
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
@@ -15,8 +14,8 @@ from conftest import NewImage
 from otterscale.storage.v1.storage_pb2 import CreateImageSnapshotRequest, Image
 from rbd_connect.devcluster import DevCluster
 from support.clients import BUF, create, grpc_stubs, request
-from support.server import Server, held_up
-from support.tools import Tools, wait_until
+from support.server import Server
+from support.tools import Tools, frozen, held_up, wait_until
 from support.wire import FRAMED, HTTP, TRANSPORTS, framed, let_down, send, valid
 
 every_transport = pytest.mark.parametrize("transport", TRANSPORTS)
@@ -103,7 +102,7 @@ def test_the_answer_comes_when_the_deadline_passes(
 ) -> None:
     image = new_image()
     assert create(server, request("rbd", image, "first")).reply
-    with held_up(server, cluster):
+    with frozen(cluster.mon):
         started = time.monotonic()
         answer = send(server, valid(transport, "test", image, "late").with_timeout(300))
         assert 0.25 < time.monotonic() - started < 5
@@ -115,18 +114,14 @@ def test_the_answer_comes_when_the_deadline_passes(
 
 @every_transport
 def test_a_caller_that_goes_away_is_not_waited_for(
-    cluster: DevCluster, server: Server, tools: Tools, new_image: NewImage, transport: str
+    server: Server, tools: Tools, new_image: NewImage, transport: str
 ) -> None:
-    """What was begun in librbd is ended there; the log says that nobody heard of it."""
+    """What was begun in the worker is ended there; the log says that nobody heard of it."""
     image = new_image()
     assert create(server, request("rbd", image, "first")).reply
-    with (
-        tools.ioctx() as ioctx,
-        rbd.Image(ioctx, image, read_only=True) as opened,
-        held_up(server, cluster),
-    ):
+    with held_up(tools, image) as is_held:
         with let_down(server, valid(transport, "test", image, "unheard")):
-            wait_until(lambda: list(opened.watchers_list()))
+            wait_until(lambda: is_held(image))
         said = re.compile(f'CreateImageSnapshot canceled .*"image_name": "{image}"')
         wait_until(lambda: said.search(server.log.read_text()))
     wait_until(lambda: "unheard" in {snapshot["name"] for snapshot in tools.snapshots(f"rbd/{image}")})
@@ -140,7 +135,7 @@ def test_a_grpc_client_may_ask_over_and_over_whether_its_connection_lives(
     with grpc.insecure_channel(server.grpc_address, options) as channel:
         stub = grpc_stubs().StorageServiceStub(channel)
         body = CreateImageSnapshotRequest(scope="test", pool_name="rbd", image_name=new_image(), snapshot_name="first")
-        with held_up(server, cluster):
+        with frozen(cluster.mon):
             call = stub.CreateImageSnapshot.future(body, timeout=60)
             with pytest.raises(grpc.FutureTimeoutError):
                 call.result(timeout=6)

@@ -18,8 +18,8 @@ from rbd_connect.workers import child
 from rbd_connect.workers.channel import Hello
 from support.clients import create, request
 from support.cluster import config_of
-from support.server import Server, held_up, is_ready, run_server, workers_of
-from support.tools import Tools, frozen, is_open, wait_until, write_scope
+from support.server import Server, is_ready, run_server, workers_of
+from support.tools import Tools, frozen, held_up, wait_until, write_scope
 from support.wire import TRANSPORTS, Answer, send, valid
 
 _SHUT_OUT_WITHIN_SECONDS = 10  # Ceph itself takes 30
@@ -49,28 +49,28 @@ def is_there(process: int) -> bool:
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_a_call_whose_worker_dies_is_told_that_its_outcome_is_unknown(
-    cluster: DevCluster, two_scopes: Server, tools: Tools, new_image: NewImage, transport: str
+    two_scopes: Server, tools: Tools, new_image: NewImage, transport: str
 ) -> None:
-    answer = answer_when_worker_dies(cluster, two_scopes, tools, new_image(), transport)
+    answer = answer_when_worker_dies(two_scopes, tools, new_image(), transport)
     assert (answer.code, answer.reason) == ("unavailable", "OUTCOME_UNKNOWN")
     assert any(detail.DESCRIPTOR.name == "RetryInfo" for detail in answer.details)
     assert "Traceback" not in two_scopes.log.read_text()
 
 
-def answer_when_worker_dies(cluster: DevCluster, server: Server, tools: Tools, image: str, transport: str) -> Answer:
+def answer_when_worker_dies(server: Server, tools: Tools, image: str, transport: str) -> Answer:
     """Kill the worker while it creates a snapshot."""
     assert create(server, request("rbd", image, "before")).reply
-    with ThreadPoolExecutor() as pool, tools.ioctx() as ioctx, held_up(server, cluster):
+    with ThreadPoolExecutor() as pool, held_up(tools, image) as is_held:
         call = pool.submit(send, server, valid(transport, "test", image, "during"))
-        wait_until(lambda: is_open(ioctx, image))
+        wait_until(lambda: is_held(image))
         os.kill(worker_of(server, "test"), signal.SIGKILL)
         return call.result()
 
 
-def test_a_retry_settles_it_at_once(cluster: DevCluster, two_scopes: Server, tools: Tools, new_image: NewImage) -> None:
+def test_a_retry_settles_it_at_once(two_scopes: Server, tools: Tools, new_image: NewImage) -> None:
     """Ceph, which would give the dead one half a minute, is told that it is dead."""
     image = new_image()
-    answer_when_worker_dies(cluster, two_scopes, tools, image, "grpc")
+    answer_when_worker_dies(two_scopes, tools, image, "grpc")
     wait_until(lambda: not tools.watchers(f"rbd/{image}"), _SHUT_OUT_WITHIN_SECONDS)
     assert create(two_scopes, request("rbd", image, "during")).code in {None, "already_exists"}
     assert [snapshot["name"] for snapshot in tools.snapshots(f"rbd/{image}")] == ["before", "during"]

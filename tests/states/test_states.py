@@ -1,4 +1,4 @@
-"""Each call on each state: what is answered, how soon, and what the cluster holds afterwards as Ceph's tools print it."""
+"""Each call on each state: what is answered, how soon, and what the cluster holds then, as Ceph prints it."""
 
 import time
 from collections.abc import Iterator

@@ -12,10 +12,7 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
-from rbd_connect.devcluster import DevCluster
-
 from .secrets import check_processes
-from .tools import frozen, wait_until
 
 COMMAND = str(Path(sys.prefix) / "bin" / "rbd-connect")
 PROCEDURE = "otterscale.storage.v1.StorageService/CreateImageSnapshot"
@@ -144,23 +141,10 @@ def phases(server: Server, word: str) -> dict[str, float]:
 
 
 def is_ready(server: Server) -> bool:
-    """Say whether it reaches its clusters. It asks their monitors for that, whatever it knows; then it knows also which
-    pools are full, which it otherwise asks at most every two seconds.
-    """
+    """Say whether it reaches its clusters."""
     with suppress(HTTPError):
         return bool(urlopen(f"{server.url}/readyz").status == 200)  # noqa: S310 - no other scheme
     return False
-
-
-@contextmanager
-def held_up(server: Server, cluster: DevCluster) -> Iterator[None]:
-    """Keep what a server does from ending: creates wait for the monitor, which is frozen.
-
-    Whether a pool has room the server has asked just before, so that a call comes as far as librbd.
-    """
-    wait_until(lambda: is_ready(server))
-    with frozen(cluster.mon):
-        yield
 
 
 def start_and_fail(*words: str, environment: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":

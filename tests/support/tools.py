@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -137,11 +137,19 @@ def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
         time.sleep(0.02)
 
 
-def is_open(ioctx: rados.Ioctx, image: str) -> bool:
-    """Say whether a server has the image open; also while the monitor, which `rbd` would ask, is frozen."""
-    with rbd.Image(ioctx, image, read_only=True) as opened:
-        watchers = list(opened.watchers_list())
-    return bool(watchers)
+@contextmanager
+def held_up(tools: Tools, *images: str) -> Iterator[Callable[[str], bool]]:
+    """Keep the changes of some images of the pool rbd from ending: they wait for a lock, as another server takes it.
+
+    Give what says whether a server has an image open, and so waits there.
+    """
+    with tools.ioctx() as ioctx, ExitStack() as stack:
+        opened = {name: stack.enter_context(rbd.Image(ioctx, name)) for name in images}
+        for image in opened.values():
+            lock = (f"rbd_header.{image.id()}", "rbd-connect", "of another server")
+            ioctx.lock_exclusive(*lock, "", 0, 0)
+            stack.callback(ioctx.unlock, *lock)
+        yield lambda name: len(list(opened[name].watchers_list())) > 1
 
 
 def kill_lock_owner(tools: Tools, image: str) -> None:

@@ -10,8 +10,8 @@ from contextlib import ExitStack
 
 from support.clients import create, request
 from support.cluster import SCOPE
-from support.server import Server, held_up, workers_of
-from support.tools import is_open, wait_until
+from support.server import Server, workers_of
+from support.tools import held_up, wait_until
 
 from ..drills import Drill
 from ..stage import Scene
@@ -71,11 +71,11 @@ def _kill_worker(scene: Scene) -> None:
 
 
 def _end_in_flight(scene: Scene, server: Server, images: Sequence[str], number: int) -> None:
-    """Send a server a signal while a call on each image waits for the monitor; return when all have ended."""
+    """Send a server a signal while a call on each image waits for a lock; return when all have ended."""
     names = [image.partition("/")[2] for image in images]
-    with ExitStack() as calls, scene.tools.ioctx() as ioctx, held_up(server, scene.cluster):
+    with ExitStack() as calls, held_up(scene.tools, *names) as is_held:
         calls.enter_context(scene.traffic.once(server, images))
-        wait_until(lambda: all(is_open(ioctx, name) for name in names))
+        wait_until(lambda: all(map(is_held, names)))
         server.process.send_signal(number)
 
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 import rados
 
 from support.cluster import POOL, QUICK
-from support.server import is_ready
 from support.tools import wait_until
 
 from ..drills import Drill
@@ -60,7 +59,6 @@ def _reach_snapshot_limit(scene: Scene) -> None:
 
 def _expect_refusal(scene: Scene, images: Sequence[str], reason: str) -> None:
     """See that a call that comes now is refused at once; those that were under way wait for space."""
-    wait_until(lambda: is_ready(scene.stage.server))
     with scene.traffic.once(scene.stage.server, images):
         pass
     found = {record.answer.reason for record in scene.traffic.records if record.image in images}

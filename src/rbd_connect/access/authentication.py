@@ -4,7 +4,8 @@ import logging
 import re
 from collections.abc import Sequence
 
-from ..setting_types import is_loopback
+from ..errors import StartError
+from ..setting_types import is_exposed, is_loopback
 from ..settings import Settings
 from . import tokens
 from .identity import ANYBODY, Identity, NotBelievedError, UnauthenticatedError
@@ -36,9 +37,29 @@ class Authentication:
         """Raises StartError for a file of tokens or of keys that cannot be read."""
         self._is_required = settings.with_authentication
         self._anywhere = settings.insecure
-        path = settings.auth.tokens
-        self._tokens = Tokens([] if path is None else tokens.read(path))
+        self._tokens_file = settings.auth.tokens
+        self._tokens = Tokens([] if self._tokens_file is None else tokens.read(self._tokens_file))
         self._issuers: Issuers = Issuers(settings.issuers, None if before is None else before._issuers)  # noqa: SLF001 - the same
+
+    def renew_tokens(self) -> None:
+        """Read the tokens anew. Those that every user may open can be revoked, and not made: see ``SecretFile``.
+
+        Raises StartError; then those before stay valid, but for those that were revoked in such a file.
+        """
+        if self._tokens_file is None:
+            return
+        try:
+            is_shown_to_all = is_exposed(self._tokens_file)
+        except OSError as error:
+            raise StartError(f"{self._tokens_file}: cannot be read: {error.strerror}.") from error
+        entries = tokens.read(self._tokens_file)
+        if is_shown_to_all:
+            self._tokens = self._tokens.still_in(entries)
+            raise StartError(
+                f"{self._tokens_file} holds secrets, and every user may open it, so that no new token in it is valid; "
+                f"say: chmod o= {self._tokens_file}."
+            )
+        self._tokens = Tokens(entries)
 
     async def identity(self, authorizations: Sequence[str], door: Door) -> Identity:
         """Say who calls, by all of the headers Authorization that came.

@@ -26,12 +26,20 @@ class Places:
     """The places of all subjects. Of one that has been still for a second, nothing is kept."""
 
     def __init__(self, settings: SubjectSettings) -> None:
-        self.settings = settings
+        self._settings = settings
         self._of: dict[str, _Of] = {}
+
+    def change(self, settings: SubjectSettings) -> None:
+        """Put other limits in force. Calls in flight still count; another rate begins with nothing used of it."""
+        if settings.rate != self._settings.rate:
+            now = time.monotonic()
+            for of in self._of.values():
+                of.left, of.at = settings.rate, now
+        self._settings = settings
 
     def take(self, subject: str) -> None:
         """Take a place. Raises TryLaterError (resource_exhausted) where the subject has all of its own."""
-        rate = self.settings.rate
+        rate = self._settings.rate
         now = time.monotonic()
         of = self._of.get(subject)
         if of is None:
@@ -39,13 +47,6 @@ class Places:
             of = self._of[subject] = _Of(0, rate, now)
         of.left = min(float(rate), of.left + (now - of.at) * rate)
         of.at = now
-        if of.in_flight >= self.settings.in_flight:
-            raise TryLaterError(
-                Code.RESOURCE_EXHAUSTED,
-                "SUBJECT_BUSY",
-                f"You have {of.in_flight} calls in flight, which is all that you may.",
-                seconds=_IN_FLIGHT_SECONDS,
-            )
         if rate and of.left < 1:
             raise TryLaterError(
                 Code.RESOURCE_EXHAUSTED,
@@ -53,7 +54,15 @@ class Places:
                 f"You may begin {rate} calls a second.",
                 seconds=(1 - of.left) / rate,
             )
-        of.left -= 1
+        if rate:
+            of.left -= 1
+        if of.in_flight >= self._settings.in_flight:
+            raise TryLaterError(
+                Code.RESOURCE_EXHAUSTED,
+                "SUBJECT_BUSY",
+                f"You have {of.in_flight} calls in flight, which is all that you may.",
+                seconds=_IN_FLIGHT_SECONDS,
+            )
         of.in_flight += 1
 
     def give_back(self, subject: str) -> None:

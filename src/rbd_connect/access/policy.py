@@ -28,7 +28,12 @@ class Policy:
         """Put other settings in force. Raises StartError; then those before stay so."""
         authentication, _ = self._in_force
         self._in_force = (Authentication(settings, authentication), Grants(settings.grants))
-        self._places.settings = settings.subjects
+        self._places.change(settings.subjects)
+
+    def renew_tokens(self) -> None:
+        """Read the tokens' file anew, and nothing else. Raises StartError; then those before stay in force."""
+        authentication, _ = self._in_force
+        authentication.renew_tokens()
 
     async def identity(self, authorizations: Sequence[str], door: Door) -> Identity:
         """Say who calls; see ``Authentication.identity``. Raises UnauthenticatedError."""

@@ -16,7 +16,7 @@ from typing import Any
 from connectrpc.code import Code
 from google.protobuf.message import Message
 
-from . import rpc
+from . import log, rpc
 from .access.grants import Granted
 from .access.hiding import without_hidden
 from .access.identity import UnauthenticatedError
@@ -35,6 +35,8 @@ _log = logging.getLogger(__name__)
 
 # So long a stranger waits for his answer: who tries one credential after the other takes the less from others.
 _STRANGERS_SECONDS = 0.05
+# No name that may be one is longer.
+_MOST_OF_FIELD = 255
 
 Method = Callable[[Any, Granted], Awaitable[Message]]
 
@@ -46,9 +48,9 @@ class _Call:
     procedure: Procedure
     caller: Caller
     request: Message
-    has_place: bool = False
     error: ServiceError | None = None
     outcome: str = "canceled"
+    is_cut_off: bool = False  # by the deadline, or since its caller went: how Ceph ended it, he was not told
     started: float = field(default_factory=time.monotonic)
     ended: float = 0.0
 
@@ -75,35 +77,54 @@ class Front:
         except TimeoutError:
             raise rpc.not_started() from None
         except UnauthenticatedError as error:
-            if procedure.changes:
-                self._audit.write(
-                    record(
-                        caller,
-                        procedure.action,
-                        None,
-                        code=error.code.value,
-                        reason=error.reason,
-                        duration_ms=_milliseconds(began, time.monotonic()),
-                        final=None,
-                    )
-                )
+            await self._not_admitted(procedure, caller, error, began)
             await rpc.pause(_STRANGERS_SECONDS)
             raise
-        calling(caller.identified(identity))
+        try:
+            place = self._policy.take_place(identity)
+        except ServiceError as error:
+            await self._not_admitted(procedure, caller.identified(identity), error, began)
+            raise
+        admitted = caller.identified(identity, place)
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - this is a coroutine
+        # Whatever becomes of the call: it may be refused before it comes to its procedure.
+        task.add_done_callback(lambda _: place.give_back())
+        calling(admitted)
+
+    async def _not_admitted(self, procedure: Procedure, caller: Caller, error: ServiceError, began: float) -> None:
+        if procedure.changes:
+            line = record(
+                caller,
+                procedure.action,
+                None,
+                code=error.code.value,
+                reason=error.reason,
+                duration_ms=_milliseconds(began, time.monotonic()),
+                final=None,
+            )
+            self._audit.write(line)
+            await self._settled()
 
     def _guarded(self, procedure: Procedure, method: Method) -> Callable[[Message, object], Awaitable[Message]]:
         async def answer(request: Message, _context: object) -> Message:
             caller = current_caller()
             if caller is None or caller.identity is None:
                 raise rpc.Failure(UnauthenticatedError(), None, "")
-            return await self._answer(_Call(procedure, caller, request), method)
+            try:
+                response = await self._answer(_Call(procedure, caller, request), method)
+            except rpc.Failure:
+                await self._settled()
+                raise
+            await self._settled()
+            return response
 
         return answer
 
     async def _answer(self, call: _Call, method: Method) -> Message:
         with followed(call.caller.request_id) as progress:
             try:
-                response = await _in_time(self._permitted(call, method), progress)
+                response = await _in_time(call, self._permitted(call, method), progress)
                 call.outcome = "ok"
             except ServiceError as error:
                 call.error, call.outcome = error, error.code.value
@@ -117,14 +138,12 @@ class Front:
             return response
 
     async def _permitted(self, call: _Call, method: Method) -> Message:
-        """Call the service where that is granted, and the caller has a place. Raises ServiceError."""
+        """Call the service where that is granted. Raises ServiceError."""
         spec = spec_of(call.request)
         identity = call.caller.identity
         assert identity is not None  # noqa: S101 - else it would not have come so far
         granted = self._policy.granted(identity)
         granted.check(call.procedure.action, spec)
-        self._policy.take_place(identity)
-        call.has_place = True
         try:
             return await method(call.request, granted)
         except ServiceError as error:
@@ -135,17 +154,25 @@ class Front:
         call.ended = time.monotonic()
         _log_call(call, progress)
         task = progress.task
-        if task is None or task.done():
-            self._over(call, task, None)
-        else:
+        if task is not None and not task.done():
+            if call.caller.place is not None:
+                call.caller.place.keep()
             self._left[task] = call
             task.add_done_callback(self._over_at_last)
+        else:
+            # In one moment Ceph ends a call, and its deadline passes before it was told.
+            self._over(call, task, _final(task) if task is not None and call.is_cut_off else None)
+
+    async def _settled(self) -> None:
+        """Answer when log and audit have their lines, as long as those who read them keep up."""
+        await self._audit.settled()
+        await log.settled()
 
     def close(self) -> None:
         """Note in the audit what Ceph was still at, whose outcome nobody will know; and that is its end."""
         for task, call in list(self._left.items()):
             task.remove_done_callback(self._over_at_last)
-            self._over(call, None, "unknown")
+            self._over(call, task, _final(task) if task.done() else "unknown")
         self._audit.close()
 
     def _over_at_last(self, task: "asyncio.Task[Any]") -> None:
@@ -153,9 +180,8 @@ class Front:
 
     def _over(self, call: _Call, task: "asyncio.Task[Any] | None", final: str | None) -> None:
         """End a call altogether. ``final`` is how, where its caller was not told."""
-        identity = call.caller.identity
-        if call.has_place and identity is not None:
-            self._policy.give_back_place(identity)
+        if call.caller.place is not None:
+            call.caller.place.give_back(at_last=True)
         if final is not None:
             after = time.monotonic() - call.ended
             _log.info("request %s ended %.1f s after its caller had gone: %s", call.caller.request_id, after, final)
@@ -173,15 +199,19 @@ class Front:
             self._audit.write(line)
 
 
-async def _in_time(answer: Awaitable[Message], progress: Progress) -> Message:
+async def _in_time(call: _Call, answer: Awaitable[Message], progress: Progress) -> Message:
     """Raises ServiceError (deadline_exceeded) that says whether anything may have been done."""
     timer = asyncio.timeout_at(rpc.deadline())
     try:
         async with timer:
             return await answer
+    except asyncio.CancelledError:
+        call.is_cut_off = True
+        raise
     except TimeoutError:
         if not timer.expired():
             raise
+        call.is_cut_off = True
         raise (rpc.outcome_unknown() if progress.begun else rpc.not_started()) from None
 
 
@@ -204,8 +234,11 @@ def _final(task: "asyncio.Task[Any]") -> str:
 
 
 def _log_call(call: _Call, progress: Progress) -> None:
-    # Names are quoted as JSON: no caller can break a line.
-    fields = json.dumps({descriptor.name: value for descriptor, value in call.request.ListFields()}, default=str)
+    values = {
+        descriptor.name: log.shortened(value, _MOST_OF_FIELD) if isinstance(value, str) else value
+        for descriptor, value in call.request.ListFields()
+    }
+    fields = json.dumps(values, default=str)
     spent = ", ".join(f"{name} {seconds * 1000:.1f}" for name, seconds in progress.phases.items())
     by = json.dumps(call.caller.identity.subject if call.caller.identity else None)
     _log.info(

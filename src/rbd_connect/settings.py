@@ -78,7 +78,9 @@ class ConnectSettings(Section):
 
 
 class AuditSettings(Section):
-    file: Path | None = Field(None, description="Where each change is noted, a JSON line; on standard error, if unset.")
+    file: Path | None = Field(
+        None, description="A regular file, where each change is noted, a JSON line; on standard output, if unset."
+    )
 
 
 class CallSettings(Section):

@@ -239,14 +239,17 @@ def test_settings_that_cannot_be_meant_are_refused(settings: Mapping[str, Any], 
 class TestPlaces:
     def test_who_has_all_his_places_must_wait_and_nobody_else(self) -> None:
         places = Places(SubjectSettings(in_flight=2))
-        places.take("alice")
+        place = places.take("alice")
         places.take("alice")
         with pytest.raises(TryLaterError) as refused:
             places.take("alice")
         assert (refused.value.reason, refused.value.seconds) == ("SUBJECT_BUSY", 1)
         places.take("bob")
-        places.give_back("alice")
+        place.give_back()
+        place.give_back()
         places.take("alice")
+        with pytest.raises(TryLaterError):
+            places.take("alice")
 
     def test_a_rate_lets_as_many_begin_as_it_says(self) -> None:
         places = Places(SubjectSettings(in_flight=1000, rate=50))
@@ -262,8 +265,7 @@ class TestPlaces:
     def test_nothing_is_kept_of_those_who_are_still(self) -> None:
         places = Places(SubjectSettings())
         for number in range(10):
-            places.take(str(number))
-            places.give_back(str(number))
+            places.take(str(number)).give_back()
         places._forget(time.monotonic() + 2)  # noqa: SLF001 - what it keeps
         assert not places._of  # noqa: SLF001 - as above
 

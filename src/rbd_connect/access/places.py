@@ -8,7 +8,7 @@ from connectrpc.code import Code
 from ..errors import TryLaterError
 from .settings import SubjectSettings
 
-__all__ = ["Places"]
+__all__ = ["Place", "Places"]
 
 _IN_FLIGHT_SECONDS = 1.0  # how long who has all his places should wait
 
@@ -20,6 +20,26 @@ class _Of:
     in_flight: int
     left: float
     at: float
+
+
+class Place:
+    """A call's place, which it has until it is over. Without anybody to count it for, it is nothing."""
+
+    __slots__ = ("_is_kept", "_of")
+
+    def __init__(self, of: _Of | None = None) -> None:
+        self._of = of
+        self._is_kept = False
+
+    def keep(self) -> None:
+        """Have it given back ``at_last`` only: Ceph is at the call still, though its caller has gone."""
+        self._is_kept = True
+
+    def give_back(self, *, at_last: bool = False) -> None:
+        """Give it back, once."""
+        if self._of is not None and (at_last or not self._is_kept):
+            self._of.in_flight -= 1
+            self._of = None
 
 
 class Places:
@@ -37,8 +57,11 @@ class Places:
                 of.left, of.at = settings.rate, now
         self._settings = settings
 
-    def take(self, subject: str) -> None:
-        """Take a place. Raises TryLaterError (resource_exhausted) where the subject has all of its own."""
+    def take(self, subject: str) -> Place:
+        """Take a place, and count the call in any case.
+
+        Raises TryLaterError (resource_exhausted) where the subject has all of its own.
+        """
         rate = self._settings.rate
         now = time.monotonic()
         of = self._of.get(subject)
@@ -64,9 +87,7 @@ class Places:
                 seconds=_IN_FLIGHT_SECONDS,
             )
         of.in_flight += 1
-
-    def give_back(self, subject: str) -> None:
-        self._of[subject].in_flight -= 1
+        return Place(of)
 
     def _forget(self, now: float) -> None:
         """Forget those of whom nothing need be known: their places are all free, and their second is over."""

@@ -7,7 +7,7 @@ from ..settings import Settings
 from .authentication import Authentication, Door
 from .grants import EVERYTHING, Granted, Grants
 from .identity import ANYBODY, Identity
-from .places import Places
+from .places import Place, Places
 
 __all__ = ["Policy"]
 
@@ -45,11 +45,6 @@ class Policy:
         _, grants = self._in_force
         return EVERYTHING if identity is ANYBODY else grants.of(identity)
 
-    def take_place(self, identity: Identity) -> None:
+    def take_place(self, identity: Identity) -> Place:
         """Count a call. Raises TryLaterError where the caller has too many."""
-        if identity is not ANYBODY:
-            self._places.take(identity.subject)
-
-    def give_back_place(self, identity: Identity) -> None:
-        if identity is not ANYBODY:
-            self._places.give_back(identity.subject)
+        return Place() if identity is ANYBODY else self._places.take(identity.subject)

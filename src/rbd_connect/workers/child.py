@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import socket
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from connectrpc.code import Code
 
 from ..errors import TryLaterError
 from .channel import Call, Connected, Decoder, Hello, Outcome, Ping, Pong, encode
+from .output import Output
 
 __all__ = ["Child", "start"]
 
@@ -41,6 +43,7 @@ class Child(asyncio.Protocol):
         self._decoder = Decoder()
         self._transport: asyncio.WriteTransport
         self._process: asyncio.subprocess.Process
+        self._output: Output
         self._idle = asyncio.Event()
         self._idle.set()
         self._is_to_end = False
@@ -54,9 +57,10 @@ class Child(asyncio.Protocol):
         self._transport = cast("asyncio.WriteTransport", transport)
         self._transport.write(encode(self._hello))
 
-    def begin(self, process: asyncio.subprocess.Process) -> None:
-        """Say which process has the other end of the socket."""
+    def begin(self, process: asyncio.subprocess.Process, output: Output) -> None:
+        """Say which process has the other end of the socket, and where what it writes comes."""
         self._process = process
+        self._output = output
         self._watching = asyncio.create_task(self._watch())
 
     async def make(self, request_id: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Outcome:
@@ -76,12 +80,15 @@ class Child(asyncio.Protocol):
         """End the process, which leaves the calls that it has."""
         self._is_to_end = True
         self._transport.close()
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(_END_SECONDS):
                 await self._process.wait()
-                return
-        self._process.kill()
-        await self._process.wait()
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_END_SECONDS):
+                await self._output.ended()
 
     def data_received(self, data: bytes) -> None:
         for message in self._decoder.feed(data):
@@ -140,18 +147,24 @@ async def start(hello: Hello, *, on_stale: Callable[[Child], None], on_death: Ca
         _, child = await asyncio.get_running_loop().create_unix_connection(
             lambda: Child(hello, on_stale, on_death), sock=ours
         )
-        # -P: a file of the working directory is no module of ours.
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",
-            "-m",
-            "rbd_connect.workers.process",
-            str(theirs.fileno()),
-            hello.config.scope,
-            stdin=asyncio.subprocess.DEVNULL,
-            pass_fds=[theirs.fileno()],
-        )
-    child.begin(process)
+        output, stderr = await Output.open(hello.config.scope)
+        try:
+            # -P: a file of the working directory is no module of ours.
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-P",
+                "-m",
+                "rbd_connect.workers.process",
+                str(theirs.fileno()),
+                hello.config.scope,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=stderr,  # the server's own is the audit's
+                stderr=stderr,
+                pass_fds=[theirs.fileno()],
+            )
+        finally:
+            os.close(stderr)
+    child.begin(process, output)
     return child
 
 

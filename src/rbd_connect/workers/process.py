@@ -19,7 +19,7 @@ from typing import Any
 from ..ceph.cluster import Cluster, ClusterConfig
 from ..ceph.sockets import Sockets
 from ..errors import ServiceError
-from ..log import configure
+from ..log import configure_worker
 from ..progress import followed
 from .channel import Call, Connected, Decoder, Outcome, Ping, Pong, encode
 from .threads import Threads
@@ -37,7 +37,7 @@ def main() -> None:
     # A terminal and a service manager signal the server too, and it knows when a worker is to end.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    configure()
+    configure_worker()
     os.nice(_NICER_THAN_SERVER)
     with socket.socket(fileno=int(sys.argv[1])) as channel:
         messages = _messages(channel)

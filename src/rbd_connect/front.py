@@ -130,8 +130,7 @@ class Front:
                 call.error, call.outcome = error, error.code.value
                 raise rpc.Failure(error, call.request, call.caller.request_id) from error
             except Exception as error:
-                _log.exception("request %s failed in a way that nobody foresaw", call.caller.request_id)
-                call.error, call.outcome = _unforeseen(call.caller.request_id), Code.INTERNAL.value
+                call.error, call.outcome = rpc.unforeseen(call.caller.request_id), Code.INTERNAL.value
                 raise rpc.Failure(call.error, call.request, call.caller.request_id) from error
             finally:
                 self._answered(call, progress)
@@ -213,12 +212,6 @@ async def _in_time(call: _Call, answer: Awaitable[Message], progress: Progress) 
             raise
         call.is_cut_off = True
         raise (rpc.outcome_unknown() if progress.begun else rpc.not_started()) from None
-
-
-def _unforeseen(request_id: str) -> ServiceError:
-    return ServiceError(
-        Code.INTERNAL, "INTERNAL", f"The server failed; its log has more under the request id {request_id}."
-    )
 
 
 def _milliseconds(began: float, ended: float) -> float:

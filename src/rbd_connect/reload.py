@@ -133,7 +133,7 @@ class _Reloading:
                 self._reload_all()
 
     def _paths(self) -> set[Path]:
-        jwks = {Path(issuer.jwks) for issuer in self._settings.issuers.values() if "://" not in issuer.jwks}
+        jwks = {Path(str(issuer.jwks)) for issuer in self._settings.issuers.values() if issuer.has_keys_in_a_file}
         return jwks | ({self._config} if self._config is not None else set())
 
     def _tokens_paths(self) -> set[Path]:

@@ -135,6 +135,62 @@ class TestGrants:
             tokens.new_token("sso:alice", None)
 
     @pytest.mark.parametrize(
+        ("grant", "meant", "others"),
+        [
+            ({"subjects": "*-ops"}, ["x-ops"], ["idp:evil-ops", "sso:x-ops"]),
+            ({"subjects": "*"}, ["alice"], ["idp:alice"]),
+            ({"subjects": "?*"}, ["alice"], ["idp:alice"]),
+            ({"subjects": "[!x]*"}, ["alice"], ["idp:alice"]),
+            ({"subjects": "sso*"}, ["ssoalice"], ["sso:alice"]),
+            ({"subjects": "sso:*-ops"}, ["sso:x-ops"], ["x-ops", "idp:sso:x-ops", "idp:x-ops", "ssox:x-ops"]),
+            ({"subjects": "*:alice"}, [], ["sso:alice", "alice", "idp:alice"]),
+            ({"subjects": "s?o:*"}, [], ["sso:alice"]),
+            ({"subjects": "[a-z:]*"}, [], ["sso:alice", "alice"]),
+            ({"subjects": "k8s:system:*:ns:*"}, ["k8s:system:serviceaccount:ns:job"], ["k8s:system:x:other:job"]),
+            ({"subjects": ":x"}, [], ["x", "sso:x"]),
+        ],
+    )
+    def test_subjects_are_patterns_for_one_issuer_or_for_tokens(
+        self, grant: Mapping[str, Any], meant: list[str], others: list[str]
+    ) -> None:
+        found = [each for each in [*meant, *others] if granted(grant, subject=each).find("list", image())]
+        assert found == meant
+
+    def test_a_grant_with_an_issuer_is_for_its_subjects(self) -> None:
+        grant = {"issuer": "sso", "claims": {"groups": "ops"}}
+        for subjects, name, is_meant in (
+            ("*-ops", "sso:x-ops", True),
+            ("sso:*-ops", "sso:x-ops", True),
+            ("x:*-ops", "sso:x:a-ops", True),
+            ("idp:*", "sso:x-ops", False),
+            ("alice", "sso:sso:alice", False),
+        ):
+            by = granted({**grant, "subjects": subjects}, subject=name, issuer="sso", claims={"groups": ["ops"]})
+            assert bool(by.find("list", image())) == is_meant, (subjects, name)
+        assert not granted({**grant, "subjects": "*"}, subject="x-ops", claims={"groups": ["ops"]}).find(
+            "list", image()
+        )
+
+    @pytest.mark.parametrize("name", ["scope", "scp", "realm.scope"])
+    def test_a_scope_is_a_set_of_words(self, name: str) -> None:
+        grant = {"subjects": (), "issuer": "sso", "claims": {name: "snapshots:write"}}
+
+        def is_granted(value: object) -> bool:
+            claims = {"realm": {"scope": value}} if "." in name else {name: value}
+            return granted(grant, subject="sso:a", issuer="sso", claims=claims).find("list", image()) is not None
+
+        value: object
+        for value in ("openid snapshots:write", "snapshots:write", ["openid", "snapshots:write"]):
+            assert is_granted(value)
+        for value in ("snapshots:writer", "snapshots", "", None, 5, {"snapshots:write": 1}, ["openid snapshots:write"]):
+            assert not is_granted(value)
+
+    def test_other_claims_are_whole_strings(self) -> None:
+        grant = {"subjects": (), "issuer": "sso", "claims": {"groups": "ops"}}
+        by = granted(grant, subject="sso:a", issuer="sso", claims={"groups": "x ops"})
+        assert by.find("list", image()) is None
+
+    @pytest.mark.parametrize(
         ("wrong", "problem"),
         [
             ({"subjects": ()}, "to whom"),

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import traceback
 from collections.abc import Sequence
 
 from ..errors import StartError
@@ -18,6 +19,12 @@ _log = logging.getLogger(__name__)
 
 _FORM = re.compile(r"(?i:bearer) +(?P<token>[A-Za-z0-9._~+/-]+=*) *")
 _MOST_CHARACTERS = 16 * 1024
+
+
+def _unforeseen(error: Exception) -> str:
+    """Say where an error nobody foresaw was raised. Its text may have the credential in it."""
+    *_, place = traceback.extract_tb(error.__traceback__)
+    return f"{type(error).__name__} in {place.name}, {place.filename}, line {place.lineno}"
 
 
 class Door:
@@ -73,7 +80,9 @@ class Authentication:
         except NotBelievedError as reason:
             if authorizations:
                 _log.info("a credential from %s is not believed: %s", door.host, reason)
-            raise UnauthenticatedError from None
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a credential, it proves nothing
+            _log.error("a credential from %s is not believed: %s", door.host, _unforeseen(error))
+        raise UnauthenticatedError
 
     async def _believed(self, authorizations: Sequence[str], door: Door) -> Identity:
         if not (door.is_private or self._anywhere):

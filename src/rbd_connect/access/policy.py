@@ -21,14 +21,14 @@ class Policy:
         """Raises StartError."""
         self._in_force = (Authentication(settings), Grants(settings.grants))
         self._places = Places(settings.subjects)
-        if settings.with_authentication and not settings.grants:
-            _log.warning("nothing is granted to anybody: there are no [[grants]] in the settings")
+        _warn(settings)
 
     def replace(self, settings: Settings) -> None:
         """Put other settings in force. Raises StartError; then those before stay so."""
         authentication, _ = self._in_force
         self._in_force = (Authentication(settings, authentication), Grants(settings.grants))
         self._places.change(settings.subjects)
+        _warn(settings)
 
     def renew_tokens(self) -> None:
         """Read the tokens' file anew, and nothing else. Raises StartError; then those before stay in force."""
@@ -48,3 +48,14 @@ class Policy:
     def take_place(self, identity: Identity) -> Place:
         """Count a call. Raises TryLaterError where the caller has too many."""
         return Place() if identity is ANYBODY else self._places.take(identity.subject)
+
+
+def _warn(settings: Settings) -> None:
+    """Say in the log what is granted to nobody, and may be meant for somebody."""
+    if settings.with_authentication and not settings.grants:
+        _log.warning("nothing is granted to anybody: there are no [[grants]] in the settings")
+    for number, grant in enumerate(settings.grants):
+        for subject in grant.subjects:
+            issuer, colon, _ = subject.partition(":")
+            if colon and grant.issuer is None and issuer not in settings.issuers:
+                _log.warning("grants.%d.subjects: %r is for nobody: there is no issuers.%s", number, subject, issuer)

@@ -21,6 +21,7 @@ from ..ceph.sockets import Sockets
 from ..errors import ServiceError
 from ..log import configure_worker
 from ..progress import followed
+from ..secrecy import keep_memory_secret
 from .channel import Call, Connected, Decoder, Outcome, Ping, Pong, encode
 from .threads import Threads
 
@@ -38,6 +39,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     configure_worker()
+    keep_memory_secret()
     os.nice(_NICER_THAN_SERVER)
     with socket.socket(fileno=int(sys.argv[1])) as channel:
         messages = _messages(channel)

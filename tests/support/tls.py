@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from otterscale.storage.v1.storage_pb2 import CreateImageSnapshotRequest
 
 from .clients import grpc_outcome, grpc_stubs
 from .server import Server
-from .wire import http1_bytes, read_http1, valid
+from .wire import Request, http1_bytes, read_http1, valid
 
 __all__ = ["FREE", "HOST", "Files", "Pair", "by_grpc", "by_http", "handshaken", "shown_certificate"]
 
@@ -65,23 +66,31 @@ class Files:
         return paths
 
 
-def by_http(server: Server, files: Files, pair: Pair | None = None) -> str:
+def by_http(server: Server, files: Files, pair: Pair | None = None, request: Request | None = None) -> str:
     """Call, and give the reason of the error that comes back. Raises OSError where there is no connection."""
     context = ssl.create_default_context(cafile=files.ca)
     if pair:
         context.load_cert_chain(*pair)
     with handshaken(server.address, context) as connection:
-        connection.sendall(http1_bytes(valid("connect-json")))
+        connection.sendall(http1_bytes(request or valid("connect-json")))
         return read_http1(connection).reason
 
 
-def by_grpc(server: Server, files: Files, pair: Pair | None = None) -> str:
+def by_grpc(
+    server: Server,
+    files: Files,
+    pair: Pair | None = None,
+    message: CreateImageSnapshotRequest | None = None,
+    headers: Sequence[tuple[str, str]] = (),
+) -> str:
     """Call, and give the reason of the error that comes back. Raises ConnectionError where there is no connection."""
     certificate, key = (path.read_bytes() for path in pair) if pair else (None, None)
     credentials = grpc.ssl_channel_credentials(files.ca.read_bytes(), key, certificate)
     with grpc.secure_channel(server.grpc_address, credentials) as channel:
         try:
-            grpc_stubs().StorageServiceStub(channel).CreateImageSnapshot(CreateImageSnapshotRequest())
+            grpc_stubs().StorageServiceStub(channel).CreateImageSnapshot(
+                message or CreateImageSnapshotRequest(), metadata=headers
+            )
         except grpc.RpcError as error:
             if error.code() is grpc.StatusCode.UNAVAILABLE:
                 raise ConnectionError from error

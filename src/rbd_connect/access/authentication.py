@@ -9,6 +9,7 @@ from ..errors import StartError
 from ..setting_types import is_exposed, is_loopback
 from ..settings import Settings
 from . import tokens
+from .certificate_names import certificate_identity
 from .identity import ANYBODY, Identity, NotBelievedError, UnauthenticatedError
 from .issuers import Issuers
 from .tokens import Tokens
@@ -28,12 +29,16 @@ def _unforeseen(error: Exception) -> str:
 
 
 class Door:
-    """By which a call came: from which host, and whether nobody between could read it."""
+    """By which a call came: from which host, and whether nobody between could read it.
 
-    __slots__ = ("host", "is_private")
+    ``certificate`` is the client's, DER, where it had to show one.
+    """
 
-    def __init__(self, host: str, *, with_tls: bool) -> None:
+    __slots__ = ("certificate", "host", "is_private")
+
+    def __init__(self, host: str, *, with_tls: bool, certificate: bytes | None = None) -> None:
         self.host = host
+        self.certificate = certificate
         self.is_private = with_tls or is_loopback(host)
 
 
@@ -44,6 +49,7 @@ class Authentication:
         """Raises StartError for a file of tokens or of keys that cannot be read."""
         self._is_required = settings.with_authentication
         self._anywhere = settings.insecure
+        self._certificate_name = settings.auth.certificate_name
         self._tokens_file = settings.auth.tokens
         self._tokens = Tokens([] if self._tokens_file is None else tokens.read(self._tokens_file))
         self._issuers: Issuers = Issuers(settings.issuers, None if before is None else before._issuers)  # noqa: SLF001 - the same
@@ -78,13 +84,15 @@ class Authentication:
         try:
             return await self._believed(authorizations, door)
         except NotBelievedError as reason:
-            if authorizations:
+            if authorizations or (self._certificate_name is not None and door.certificate is not None):
                 _log.info("a credential from %s is not believed: %s", door.host, reason)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a credential, it proves nothing
             _log.error("a credential from %s is not believed: %s", door.host, _unforeseen(error))
         raise UnauthenticatedError
 
     async def _believed(self, authorizations: Sequence[str], door: Door) -> Identity:
+        if not authorizations and self._certificate_name is not None and door.certificate is not None:
+            return certificate_identity(door.certificate, self._certificate_name)
         if not (door.is_private or self._anywhere):
             raise NotBelievedError("a credential that came over the network without TLS is not taken")
         if len(authorizations) != 1:

@@ -8,6 +8,7 @@ from .authentication import Authentication, Door
 from .grants import EVERYTHING, Granted, Grants
 from .identity import ANYBODY, Identity
 from .places import Place, Places
+from .settings import CERTIFICATE_ISSUER
 
 __all__ = ["Policy"]
 
@@ -57,5 +58,6 @@ def _warn(settings: Settings) -> None:
     for number, grant in enumerate(settings.grants):
         for subject in grant.subjects:
             issuer, colon, _ = subject.partition(":")
-            if colon and grant.issuer is None and issuer not in settings.issuers:
+            known = {*settings.issuers, *([CERTIFICATE_ISSUER] if settings.auth.certificate_name else ())}
+            if colon and grant.issuer is None and issuer not in known:
                 _log.warning("grants.%d.subjects: %r is for nobody: there is no issuers.%s", number, subject, issuer)

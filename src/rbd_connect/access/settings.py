@@ -8,7 +8,21 @@ from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, Pos
 
 from ..setting_types import Name, Names, ReadableFile, SecretFile, Section, is_loopback, one_or_more, readable_file
 
-__all__ = ["ACTIONS", "Action", "AuthSettings", "GrantSettings", "IssuerSettings", "SubjectSettings", "is_safe_url"]
+__all__ = [
+    "ACTIONS",
+    "CERTIFICATE_ISSUER",
+    "Action",
+    "AuthSettings",
+    "CertificateName",
+    "GrantSettings",
+    "IssuerSettings",
+    "SubjectSettings",
+    "is_safe_url",
+]
+
+# What stands before the names that client certificates have, as issuers' names do before those of JWTs.
+CERTIFICATE_ISSUER = "certificate"
+CertificateName = Literal["cn", "dns", "email", "uri"]
 
 Action = Literal[
     "list",
@@ -64,6 +78,11 @@ def _proxy(value: str) -> str:
 class AuthSettings(Section):
     tokens: SecretFile | None = Field(
         None, description="The file with the hashes of bearer tokens, as `rbd-connect token new` writes it."
+    )
+    certificate_name: CertificateName | None = Field(
+        None,
+        description="The name in a client's certificate that is its subject, certificate:NAME, where no token is "
+        "shown: cn, or the one alternative name that is dns, email or uri. Needs client_ca.",
     )
 
 

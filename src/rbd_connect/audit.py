@@ -112,7 +112,14 @@ class _File:
     def write(self, content: bytes) -> None:
         if self._was_moved():
             self._open_anew()
-        write_all(self._descriptor, content)
+        size = os.fstat(self._descriptor).st_size
+        try:
+            write_all(self._descriptor, content)
+        except OSError:
+            # Part of it may be there: the next line must not begin in the middle of another.
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, size)
+            raise
 
     def close(self) -> None:
         with suppress(OSError):

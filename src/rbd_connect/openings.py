@@ -17,8 +17,8 @@ def check_opens_nothing(before: Settings, new: Settings, *, was: str, now: str) 
     """
     if before.with_authentication and not new.with_authentication:
         raise ConfigurationError(
-            "refused: none of auth.tokens, auth.certificate_name and issuers is set any more, so that everybody would be "
-            "let in without a credential. If that is meant, restart the server."
+            "refused: none of auth.tokens, auth.certificate_name and issuers is set any more, so that everybody would "
+            "be let in without a credential. If that is meant, restart the server."
         )
     if now != was and was.startswith(now):
         for key in _changed(before, new):

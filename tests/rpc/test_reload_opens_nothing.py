@@ -89,6 +89,15 @@ def test_nor_one_that_is_no_file_any_more(setup: Setup, new_image: NewImage, kin
         assert setup.call(transport).reason == "IMAGE_NOT_FOUND"
 
 
+def test_a_pipe_in_the_place_of_the_tokens_holds_up_nobody(setup: Setup) -> None:
+    path = setup.server.config.with_name("tokens")
+    path.unlink()
+    os.mkfifo(path, 0o600)
+    wait_until(lambda: setup.logged(STAYS))
+    for transport in TRANSPORTS:
+        assert setup.call(transport).reason == "IMAGE_NOT_FOUND"
+
+
 def test_a_grant_that_is_cut_in_the_middle_is_to_nobody_else(setup: Setup) -> None:
     text = setup.settings + '\n[[grants]]\nactions = "*"\nscopes = "*"\npools = "*"\nimages = "*"\nsubjects = "x"\n'
     more = 'namespaces = "team"\n'

@@ -61,6 +61,8 @@ class Authentication:
         """
         if self._tokens_file is None:
             return
+        if not self._tokens_file.is_file():  # else a pipe would hold everybody up
+            raise StartError(f"{self._tokens_file}: there is no file; what was read of it stays valid.")
         try:
             is_shown_to_all = is_exposed(self._tokens_file)
         except OSError as error:

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from .access.authentication import Door
 from .access.identity import Identity
+from .access.places import Place
 
 __all__ = ["REQUEST_ID_HEADER", "Caller", "calling", "current_caller", "request_id_of"]
 
@@ -18,7 +19,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who calls, from where, by what. ``identity`` is None until it is known; ``peer`` is host:port."""
+    """Who calls, from where, by what. ``identity`` and ``place`` are None until it is known; ``peer`` is host:port."""
 
     request_id: str
     transport: str
@@ -26,10 +27,11 @@ class Caller:
     door: Door
     authorizations: Sequence[str]
     identity: Identity | None = None
+    place: Place | None = None
 
-    def identified(self, identity: Identity) -> "Caller":
-        """Give the caller with what was proved; what it was proved by is kept no longer."""
-        return replace(self, identity=identity, authorizations=())
+    def identified(self, identity: Identity, place: Place | None = None) -> "Caller":
+        """Give the caller with what was proved, and its place; what it was proved by is kept no longer."""
+        return replace(self, identity=identity, place=place, authorizations=())
 
 
 _caller: ContextVar[Caller | None] = ContextVar("caller", default=None)

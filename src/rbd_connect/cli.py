@@ -12,6 +12,7 @@ from .cli_access import access, token
 from .cli_errors import one_line_errors
 from .log import configure
 from .options import all_given, config_option, load_given, scope_option, setting_options
+from .secrecy import keep_memory_secret
 
 __all__ = ["main"]
 
@@ -39,6 +40,7 @@ main.add_command(token)
 @click.pass_context
 def serve(context: click.Context, /, config: Path | None, **_options: object) -> None:
     """Serve the clusters of the settings; without any there, each /etc/ceph/NAME.conf as the scope NAME."""
+    keep_memory_secret()
     with one_line_errors():
         settings = load_given(context, config)
         from . import server  # noqa: PLC0415 - needs rados and rbd, whose absence is told in one line

@@ -17,7 +17,7 @@ from typing import Any
 from connectrpc.code import Code
 from google.protobuf.message import Message
 
-from . import rpc
+from . import log, rpc
 from .access.grants import Granted
 from .access.hiding import without_hidden
 from .access.identity import UnauthenticatedError
@@ -36,6 +36,8 @@ _log = logging.getLogger(__name__)
 
 # So long a stranger waits for his answer: who tries one credential after the other takes the less from others.
 _STRANGERS_SECONDS = 0.05
+# No name that may be one is longer.
+_MOST_OF_FIELD = 255
 
 Method = Callable[[Any, Granted], Awaitable[Message]]
 
@@ -48,9 +50,9 @@ class _Call:
     caller: Caller
     request: Message
     progress: Progress
-    has_place: bool = False
     error: ServiceError | None = None
     outcome: str = "canceled"
+    is_cut_off: bool = False  # by the deadline, or since its caller went: how Ceph ended it, he was not told
     started: float = field(default_factory=time.monotonic)
     ended: float = 0.0
 
@@ -77,56 +79,72 @@ class Front:
         except TimeoutError:
             raise rpc.not_started() from None
         except UnauthenticatedError as error:
-            if procedure.changes:
-                self._audit.write(
-                    record(
-                        caller,
-                        procedure.action,
-                        None,
-                        code=error.code.value,
-                        reason=error.reason,
-                        duration_ms=_milliseconds(began, time.monotonic()),
-                        final=None,
-                    )
-                )
+            await self._not_admitted(procedure, caller, error, began)
             await rpc.pause(_STRANGERS_SECONDS)
             raise
-        calling(caller.identified(identity))
+        try:
+            place = self._policy.take_place(identity)
+        except ServiceError as error:
+            await self._not_admitted(procedure, caller.identified(identity), error, began)
+            raise
+        admitted = caller.identified(identity, place)
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - this is a coroutine
+        # Whatever becomes of the call: it may be refused before it comes to its procedure.
+        task.add_done_callback(lambda _: place.give_back())
+        calling(admitted)
+
+    async def _not_admitted(self, procedure: Procedure, caller: Caller, error: ServiceError, began: float) -> None:
+        if procedure.changes:
+            line = record(
+                caller,
+                procedure.action,
+                None,
+                code=error.code.value,
+                reason=error.reason,
+                duration_ms=_milliseconds(began, time.monotonic()),
+                final=None,
+            )
+            self._audit.write(line)
+            await self._settled()
 
     def _guarded(self, procedure: Procedure, method: Method) -> Callable[[Message, object], Awaitable[Message]]:
         async def answer(request: Message, _context: object) -> Message:
             caller = current_caller()
             if caller is None or caller.identity is None:
                 raise rpc.Failure(UnauthenticatedError(), None, "")
-            with followed(caller.request_id) as progress:
-                return await self._answer(_Call(procedure, caller, request, progress), method)
+            try:
+                with followed(caller.request_id) as progress:
+                    response = await self._answer(_Call(procedure, caller, request, progress), method)
+            except rpc.Failure:
+                await self._settled()
+                raise
+            await self._settled()
+            return response
 
         return answer
 
     async def _answer(self, call: _Call, method: Method) -> Message:
         try:
-            response = await _in_time(self._permitted(call, method), call.progress)
+            response = await _in_time(call, self._permitted(call, method))
             call.outcome = "ok"
         except ServiceError as error:
             call.error, call.outcome = error, error.code.value
             raise rpc.Failure(error, call.request, call.caller.request_id) from error
         except Exception as error:
-            _log.exception("request %s failed in a way that nobody foresaw", call.caller.request_id)
-            call.error, call.outcome = _unforeseen(call.caller.request_id), Code.INTERNAL.value
+            call.error, call.outcome = rpc.unforeseen(call.caller.request_id), Code.INTERNAL.value
             raise rpc.Failure(call.error, call.request, call.caller.request_id) from error
         finally:
             self._answered(call)
         return response
 
     async def _permitted(self, call: _Call, method: Method) -> Message:
-        """Call the service where that is granted, and the caller has a place. Raises ServiceError."""
+        """Call the service where that is granted. Raises ServiceError."""
         spec = spec_of(call.request)
         identity = call.caller.identity
         assert identity is not None  # noqa: S101 - else it would not have come so far
         granted = self._policy.granted(identity)
         granted.check(call.procedure.action, spec)
-        self._policy.take_place(identity)
-        call.has_place = True
         try:
             return await method(call.request, granted)
         except ServiceError as error:
@@ -137,17 +155,26 @@ class Front:
         call.ended = time.monotonic()
         _log_call(call)
         task = call.progress.task
-        if task is None or task.done():
-            self._over(call, task, None)
-        else:
+        if task is not None and not task.done():
+            if call.caller.place is not None:
+                call.caller.place.keep()
             self._left.add(call)
             task.add_done_callback(partial(self._over_at_last, call))
+        else:
+            # In one moment Ceph ends a call, and its deadline passes before it was told.
+            self._over(call, task, _final(task) if task is not None and call.is_cut_off else None)
+
+    async def _settled(self) -> None:
+        """Answer when log and audit have their lines, as long as those who read them keep up."""
+        await self._audit.settled()
+        await log.settled()
 
     def close(self) -> None:
         """Note in the audit what Ceph was still at, whose outcome nobody will know; and that is its end."""
         left, self._left = self._left, set()
         for call in left:
-            self._over(call, None, "unknown")
+            task = call.progress.task
+            self._over(call, task, _final(task) if task is not None and task.done() else "unknown")
         self._audit.close()
 
     def _over_at_last(self, call: _Call, task: "asyncio.Task[Any]") -> None:
@@ -157,9 +184,8 @@ class Front:
 
     def _over(self, call: _Call, task: "asyncio.Task[Any] | None", final: str | None) -> None:
         """End a call altogether. ``final`` is how, where its caller was not told."""
-        identity = call.caller.identity
-        if call.has_place and identity is not None:
-            self._policy.give_back_place(identity)
+        if call.caller.place is not None:
+            call.caller.place.give_back(at_last=True)
         if final is not None:
             after = time.monotonic() - call.ended
             _log.info(
@@ -183,22 +209,20 @@ class Front:
             self._audit.write(line)
 
 
-async def _in_time(answer: Awaitable[Message], progress: Progress) -> Message:
+async def _in_time(call: _Call, answer: Awaitable[Message]) -> Message:
     """Raises ServiceError (deadline_exceeded) that says whether anything may have been done."""
     timer = asyncio.timeout_at(rpc.deadline())
     try:
         async with timer:
             return await answer
+    except asyncio.CancelledError:
+        call.is_cut_off = True
+        raise
     except TimeoutError:
         if not timer.expired():
             raise
-        raise (rpc.outcome_unknown() if progress.begun else rpc.not_started()) from None
-
-
-def _unforeseen(request_id: str) -> ServiceError:
-    return ServiceError(
-        Code.INTERNAL, "INTERNAL", f"The server failed; its log has more under the request id {request_id}."
-    )
+        call.is_cut_off = True
+        raise (rpc.outcome_unknown() if call.progress.begun else rpc.not_started()) from None
 
 
 def _milliseconds(began: float, ended: float) -> float:
@@ -219,8 +243,11 @@ def _spent(progress: Progress) -> str:
 
 
 def _log_call(call: _Call) -> None:
-    # Names are quoted as JSON: no caller can break a line.
-    fields = json.dumps({descriptor.name: value for descriptor, value in call.request.ListFields()}, default=str)
+    values = {
+        descriptor.name: log.shortened(value, _MOST_OF_FIELD) if isinstance(value, str) else value
+        for descriptor, value in call.request.ListFields()
+    }
+    fields = json.dumps(values, default=str)
     by = json.dumps(call.caller.identity.subject if call.caller.identity else None)
     _log.info(
         "%s %s in %.1f ms (%s) request %s by %s %s",

@@ -1,11 +1,13 @@
 """Tokens, issuers, grants and limits anew, without a restart: on SIGHUP, or when a file that has them has changed.
 
-All of them or none: where something is wrong, what was in force stays so, and the log says what.
+All of them or none: where something is wrong, what was in force stays so, the log says what, and it is tried again each
+second until it succeeds. The tokens' file is read by itself as well, so that no other file can keep a revocation back.
 """
 
 import asyncio
 import logging
 import signal
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -14,7 +16,8 @@ from pathlib import Path
 from .access.policy import Policy
 from .configuration import ConfigurationError
 from .errors import StartError
-from .files import Files
+from .files import Files, stamps
+from .openings import check_opens_nothing
 from .settings import Settings
 
 __all__ = ["Source", "reloading"]
@@ -22,6 +25,9 @@ __all__ = ["Source", "reloading"]
 _log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 1.0
+# A file that is being written is left alone: it is read when it has been the same for so long.
+_STILL_SECONDS = 0.2
+_REMIND_SECONDS = 60.0
 _RELOADED = ("auth", "issuers", "grants", "subjects")
 
 
@@ -49,43 +55,123 @@ async def reloading(policy: Policy, settings: Settings, source: Source) -> Async
         loop.remove_signal_handler(signal.SIGHUP)
 
 
-class _Reloading:
-    def __init__(self, policy: Policy, settings: Settings, source: Source) -> None:
-        self._policy = policy
-        self._settings = settings
-        self._source = source
+class _Attempts:
+    """Reading something anew: tried when its files have changed, and then until it succeeds."""
+
+    def __init__(self, paths: Callable[[], set[Path]]) -> None:
+        self._paths = paths
         self._files = self._look()
+        self._failed = False
+        self._problem = ""
+        self._said = float("-inf")
 
-    async def run(self, asked: asyncio.Event) -> None:
-        while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(asked.wait(), _LOOK_SECONDS)
-            if asked.is_set() or self._files.have_changed():
-                asked.clear()
-                self._reload()
+    def are_due(self) -> bool:
+        return self._failed or self._files.have_changed()
 
-    def _paths(self) -> set[Path]:
-        paths = {self._source.config, self._settings.auth.tokens}
-        paths |= {Path(issuer.jwks) for issuer in self._settings.issuers.values() if "://" not in issuer.jwks}
-        return {path for path in paths if path is not None}
+    async def are_still(self) -> bool:
+        """Say whether the files have not changed for a moment."""
+        before = stamps(*self._paths())
+        await asyncio.sleep(_STILL_SECONDS)
+        return before == stamps(*self._paths())
+
+    def make(self, read: Callable[[], None]) -> bool:
+        """Try once, and say whether it succeeded. A problem is said when it is new, and each minute."""
+        paths = self._paths()
+        self._files = self._look()  # before they are read
+        try:
+            read()
+        except StartError as error:
+            self._failed = True
+            self._say(str(error))
+            return False
+        except Exception:  # noqa: BLE001 - whatever it is, it is tried again
+            self._failed = True
+            if self._is_to_be_said("unforeseen"):
+                _log.exception("reload: failed in a way that nobody foresaw. What was in force stays so")
+            return False
+        self._failed, self._problem = False, ""
+        # Files that were not looked at may have changed between being read and now.
+        return self.make(read) if self._paths() - paths else True
+
+    def _say(self, problem: str) -> None:
+        if self._is_to_be_said(problem):
+            _log.error("reload: %s What was in force stays so, and this is tried again until it succeeds", problem)
+
+    def _is_to_be_said(self, problem: str) -> bool:
+        now = time.monotonic()
+        is_new = problem != self._problem or now - self._said > _REMIND_SECONDS
+        if is_new:
+            self._problem, self._said = problem, now
+        return is_new
 
     def _look(self) -> Files:
         files = Files()
         files.look_at(*self._paths())
         return files
 
-    def _reload(self) -> None:
-        paths = self._paths()
-        self._files = self._look()
+
+class _Reloading:
+    def __init__(self, policy: Policy, settings: Settings, source: Source) -> None:
+        self._policy = policy
+        self._settings = settings
+        self._source = source
+        # What comes by a pipe, as the shell's <(command) does, can be read once only.
+        self._config = source.config if source.config is not None and source.config.is_file() else None
+        self._text = self._read_text()
+        self._whole = _Attempts(self._paths)
+        self._tokens = _Attempts(self._tokens_paths)
+
+    async def run(self, asked: asyncio.Event) -> None:
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(asked.wait(), _LOOK_SECONDS)
+            is_asked = asked.is_set()
+            asked.clear()
+            if self._tokens.are_due():
+                self._reload_tokens()
+            if is_asked or (self._whole.are_due() and await self._whole.are_still()):
+                self._reload_all()
+
+    def _paths(self) -> set[Path]:
+        jwks = {Path(str(issuer.jwks)) for issuer in self._settings.issuers.values() if issuer.has_keys_in_a_file}
+        return jwks | ({self._config} if self._config is not None else set())
+
+    def _tokens_paths(self) -> set[Path]:
+        path = self._settings.auth.tokens
+        return set() if path is None else {path}
+
+    def _reload_all(self) -> None:
+        if not self._whole.make(self._reload):
+            self._reload_tokens()
+
+    def _reload_tokens(self) -> None:
+        def read() -> None:
+            self._policy.renew_tokens()
+            _log.info("reload: the tokens were read anew")
+
+        if self._tokens_paths():
+            self._tokens.make(read)
+
+    def _read_text(self) -> str:
+        """Give the file of the settings as it is; "" where there is none, or where it cannot be read."""
+        if self._config is None or not self._config.is_file():
+            return ""
         try:
-            new = self._source.read()
-            self._replace(new)
-        except StartError as error:
-            _log.error("reload: %s What was in force stays so", error)
-            return
-        if self._paths() - paths:  # which may have changed between being read and being looked at
-            self._reload()
-            return
+            return self._config.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
+
+    def _reload(self) -> None:
+        """Raises StartError."""
+        if self._source.config is not None and not self._source.config.is_file():
+            raise ConfigurationError(f"{self._source.config}: there is no file that can be read again.")
+        text = self._read_text()
+        new = self._source.read()
+        if text != self._read_text():
+            raise ConfigurationError(f"{self._source.config}: is being written.")
+        check_opens_nothing(self._settings, new, was=self._text, now=text)
+        self._replace(new)
+        self._text = text
         others = [
             name
             for name in Settings.model_fields
@@ -99,5 +185,11 @@ class _Reloading:
         settings = self._settings.model_copy(update={name: getattr(new, name) for name in _RELOADED})
         for danger in settings.dangers():
             raise ConfigurationError(f"{danger}.")
-        self._policy.replace(settings)
-        self._settings = settings
+        before, self._settings = self._settings, settings
+        tokens = _Attempts(self._tokens_paths)  # looked at before they are read
+        try:
+            self._policy.replace(settings)
+        except BaseException:
+            self._settings = before
+            raise
+        self._tokens = tokens

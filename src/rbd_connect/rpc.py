@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from .details import error_details
 from .errors import ServiceError
 
-__all__ = ["Failure", "deadline", "not_started", "outcome_unknown", "pause", "refused", "set_deadline"]
+__all__ = ["Failure", "deadline", "not_started", "outcome_unknown", "pause", "refused", "set_deadline", "unforeseen"]
 
 _log = logging.getLogger(__name__)
 _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
@@ -31,6 +31,14 @@ def refused(error: ServiceError, request_id: str, *, method: str | None = None) 
     """Give the failure of a call that never came to its handler, and log it."""
     _log.info("%s refused: %s (%s) request %s", method or "a request", error.reason, error.code.value, request_id)
     return Failure(error, None, request_id)
+
+
+def unforeseen(request_id: str) -> ServiceError:
+    """Log the exception that is handled, which nobody foresaw, and give what is told of it."""
+    _log.exception("request %s failed in a way that nobody foresaw", request_id)
+    return ServiceError(
+        Code.INTERNAL, "INTERNAL", f"The server failed; its log has more under the request id {request_id}."
+    )
 
 
 def set_deadline(seconds: float) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from . import log
 from .access.policy import Policy
 from .audit import Audit
 from .calls import Calls
@@ -59,6 +60,7 @@ def serve(settings: Settings, on_ready: Callable[[Listening], None], source: Sou
     allow_many_connections()
     asyncio.run(_serve(settings, on_ready, source))
     _log.info("stopped")
+    log.flush()
 
 
 def allow_many_connections() -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, StringConstraints, model_validator
 
-from .access.settings import AuthSettings, GrantSettings, IssuerSettings, SubjectSettings
+from .access.settings import CERTIFICATE_ISSUER, AuthSettings, GrantSettings, IssuerSettings, SubjectSettings
 from .setting_types import (
     Address,
     ListenAddress,
@@ -88,7 +88,9 @@ class ConnectSettings(Section):
 
 
 class AuditSettings(Section):
-    file: Path | None = Field(None, description="Where each change is noted, a JSON line; on standard error, if unset.")
+    file: Path | None = Field(
+        None, description="A regular file, where each change is noted, a JSON line; on standard output, if unset."
+    )
 
 
 class CallSettings(Section):
@@ -164,7 +166,7 @@ class Settings(Section):
     @property
     def with_authentication(self) -> bool:
         """Whether callers must say who they are."""
-        return self.auth.tokens is not None or bool(self.issuers)
+        return self.auth.tokens is not None or self.auth.certificate_name is not None or bool(self.issuers)
 
     @model_validator(mode="after")
     def _is_safe(self) -> Self:
@@ -183,6 +185,13 @@ class Settings(Section):
                     )
         if not self.with_authentication and self.grants:
             yield "grants: are to nobody, since nobody can say who he is. Set auth.tokens or issuers"
+        if self.auth.certificate_name is not None and self.tls.client_ca is None:
+            yield "auth.certificate_name: needs tls.client_ca: without it no client shows a certificate"
+        yield from self._dangers_of_issuers()
+
+    def _dangers_of_issuers(self) -> Iterator[str]:
+        if self.auth.certificate_name is not None and CERTIFICATE_ISSUER in self.issuers:
+            yield f"issuers.{CERTIFICATE_ISSUER}: the subjects of certificates begin so; give it another name"
         for number, grant in enumerate(self.grants):
             if grant.issuer is not None and grant.issuer not in self.issuers:
                 yield f"grants.{number}.issuer: there is no issuers.{grant.issuer}"

@@ -1,5 +1,6 @@
 """The audit: a line for each call that changes something, or was not let; and the id by which a call is found in it."""
 
+import asyncio
 import json
 import signal
 from collections.abc import Iterator
@@ -13,6 +14,9 @@ import pytest
 from conftest import NewImage
 from rbd_connect.devcluster import DevCluster
 from support.access import Tokens, bearer, grant
+from support.callers import TRANSPORTS as OVER
+from support.callers import Caller
+from support.callers import request as asked_for
 from support.clients import CALLS, Call, image_request, in_time, request
 from support.server import Server, run_server
 from support.tools import Tools, frozen, held_up, wait_until, write_scope
@@ -142,6 +146,39 @@ def test_how_it_ended_is_told_of_a_call_whose_deadline_had_passed(
     assert tools.snapshot(f"rbd/{image}", "late")["id"] == line["snapshot_id"]
 
 
+@pytest.mark.parametrize("transport", OVER)
+def test_how_it_ended_is_told_of_each_call_that_ends_near_its_deadline(
+    cluster: DevCluster, tools: Tools, new_image: NewImage, tmp_path: Path, transport: str
+) -> None:
+    """Each deadline is about what a create took just before."""
+    images = [new_image() for _ in range(8)]
+
+    async def create(caller: Caller, image: str) -> None:
+        await caller(asked_for(image, "first", scope="test"), None)
+        took = (await caller(asked_for(image, "second", scope="test"), None)).seconds
+        for number in range(40):
+            answer = await caller(asked_for(image, f"s{number}", scope="test"), took * (0.9 + number % 5 / 20))
+            if answer.code is None:
+                took = answer.seconds
+
+    async def all_of_them(server: Server) -> None:
+        async with OVER[transport](server, len(images)) as callers:
+            await asyncio.gather(*(create(caller, image) for caller, image in zip(callers, images, strict=True)))
+
+    with run_server(tmp_path, write_scope("test", cluster)) as server:
+        asyncio.run(all_of_them(server))
+    written = lines(server)
+    assert len(written) == 42 * len(images)
+    late = [line for line in written if line["code"] in {"deadline_exceeded", "canceled"}]
+    assert late, "some were late"
+    there = {(image, each["name"]) for image in images for each in tools.snapshots(f"rbd/{image}")}
+    for line in late:
+        is_there = (line["image"], line["snapshot"]) in there
+        assert line["final"] == ("ok" if is_there else None), line
+        assert is_there == (line["snapshot_id"] is not None)
+        assert is_there or line["reason"] in {"NOT_STARTED", None}
+
+
 def test_a_file_that_was_moved_away_is_made_anew(server: Server, token: str) -> None:
     call = CALLS["connect"]
 
@@ -158,10 +195,12 @@ def test_a_file_that_was_moved_away_is_made_anew(server: Server, token: str) -> 
     assert server.audit.stat().st_mode & 0o777 == 0o600
 
 
-def test_it_comes_on_standard_error_where_no_file_is_named(cluster: DevCluster, tmp_path: Path) -> None:
+def test_it_comes_on_standard_output_where_no_file_is_named(cluster: DevCluster, tmp_path: Path) -> None:
     with run_server(tmp_path, write_scope("test", cluster), with_audit_file=False) as server:
         CALLS["connect"](server, request("rbd", "nowhere", "first"))
-        (line,) = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]
+        assert server.process.stdout is not None
+        line = json.loads(server.process.stdout.readline())
+        assert '"transport"' not in server.log.read_text()
     assert (line["subject"], line["reason"]) == ("anybody", "IMAGE_NOT_FOUND")
 
 
@@ -189,9 +228,16 @@ class TestTheRequestId:
 
 
 def test_a_disk_that_is_full_keeps_no_call_from_being_made(cluster: DevCluster, tmp_path: Path) -> None:
-    with run_server(tmp_path, write_scope("test", cluster), "--audit-file=/dev/full") as server:
+    size = 1 << 20
+    full = tmp_path / "full"
+    with full.open("wb") as file:
+        file.truncate(size - 50)
+    # No file may be larger than this one would be with a line more.
+    prefix = ("prlimit", f"--fsize={size}")
+    with run_server(tmp_path, write_scope("test", cluster), f"--audit-file={full}", prefix=prefix) as server:
         outcome = CALLS["connect"](server, request("rbd", "nowhere", "first"))
         assert outcome.reason == "IMAGE_NOT_FOUND"
         log = server.log.read_text()
-    assert "audit.file: /dev/full: cannot be written" in log
+    assert f"audit.file: {full}: cannot be written: File too large" in log
     assert '"image": "nowhere"' in log
+    assert full.stat().st_size == size - 50, "no part of a line is left"

@@ -120,7 +120,8 @@ def lines_of(server: Server, image: str) -> list[str]:
 def test_those_for_whom_there_is_no_room_are_refused_at_once(narrow: Server, tools: Tools, new_image: NewImage) -> None:
     image = new_image()
     with busy(narrow, tools, image, 6) as calls:
-        wait_until(lambda: len([line for line in lines_of(narrow, image) if "resource_exhausted" in line]) == 2)
+        wait_until(lambda: sum(call.done() for call in calls) == 2)
+        assert len([line for line in lines_of(narrow, image) if "resource_exhausted" in line]) == 2
         done = [call.result() for call in calls if call.done()]
         assert {outcome.reason for outcome in done} == {"IMAGE_BUSY"}
         for outcome in done:

@@ -31,6 +31,13 @@ pools = "rbd"
 images = "*"
 
 [[grants]]
+subjects = ["*-ops", "*"]
+actions = "*"
+scopes = "test"
+pools = "rbd"
+images = "*"
+
+[[grants]]
 subjects = "curves:*"
 actions = "*"
 scopes = "test"
@@ -89,6 +96,14 @@ def test_a_token_lets_in_and_its_claims_grant(server: Server, issuer: Issuer, tr
     assert called(server, usual(issuer), transport).reason == "IMAGE_NOT_FOUND"
     for groups in (["others"], "others", None, {"platform": True}):
         assert called(server, usual(issuer, groups=groups), transport).reason == "SCOPE_NOT_FOUND"
+
+
+@every_transport
+def test_a_subject_is_none_of_those_that_a_pattern_means_for_tokens(
+    server: Server, issuer: Issuer, transport: str
+) -> None:
+    for subject in ("evil-ops", "curves:x", "alice"):
+        assert called(server, usual(issuer, sub=subject, groups=[]), transport).reason == "SCOPE_NOT_FOUND"
 
 
 def test_the_subject_is_the_issuers_and_the_claim_that_names_it(server: Server, curves: Issuer) -> None:
@@ -153,6 +168,12 @@ ATTACKS: dict[str, Callable[[Issuer], str]] = {
     ),
     "by a stranger's key": lambda issuer: jwt.encode(
         issuer.claims(azp="x"), Issuer().keys["first"], "RS256", headers={"kid": "first"}
+    ),
+    "that ends at no time": lambda issuer: usual(issuer, exp=float("inf")),
+    "that begins at no time": lambda issuer: usual(issuer, nbf=float("nan")),
+    "with a number for a subject": lambda issuer: usual(issuer, sub=5),
+    "with an extension that is critical": lambda issuer: jwt.encode(
+        issuer.claims(azp="x"), issuer.keys["first"], "RS256", headers={"kid": "first", "crit": ["x\n{}"], "x\n{}": 1}
     ),
     "truncated": lambda issuer: usual(issuer)[:-8],
     "without a signature": lambda issuer: usual(issuer).rpartition(".")[0] + ".",

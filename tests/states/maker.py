@@ -130,9 +130,11 @@ class Maker:
         """Let a pool's quota be reached."""
         self.ceph("osd", "pool", "set-quota", pool, "max_bytes", "1000")
         wait_until(lambda: "full_quota" in self._flags(pool))
-        yield
-        self.ceph("osd", "pool", "set-quota", pool, "max_bytes", "0")
-        wait_until(lambda: "full_quota" not in self._flags(pool))
+        try:
+            yield
+        finally:
+            self.ceph("osd", "pool", "set-quota", pool, "max_bytes", "0")
+            wait_until(lambda: "full_quota" not in self._flags(pool))
 
     @contextmanager
     def unserved(self, pool: str) -> Iterator[None]:
@@ -140,12 +142,14 @@ class Maker:
         self.ceph("osd", "pool", "set", pool, "min_size", "1")
         self.ceph("osd", "pool", "set", pool, "size", "2")
         self.ceph("osd", "pool", "set", pool, "min_size", "2")
-        stuck = ("pg", "dump_stuck", "inactive", "--format", "json")
-        wait_until(lambda: "undersized" in self.ceph("tell", "mgr", *stuck, "--threshold", "2"))
-        yield
-        self.ceph("osd", "pool", "set", pool, "min_size", "1")
-        self.ceph("osd", "pool", "set", pool, "size", "1", "--yes-i-really-mean-it")
-        self.cluster.wait_until_clean()
+        stuck = {"stuckops": ["inactive"], "threshold": 2}
+        wait_until(lambda: self.cluster.command("pg dump_stuck", **stuck)["stuck_pg_stats"])
+        try:
+            yield
+        finally:
+            self.ceph("osd", "pool", "set", pool, "min_size", "1")
+            self.ceph("osd", "pool", "set", pool, "size", "1", "--yes-i-really-mean-it")
+            self.cluster.wait_until_clean()
 
     @contextmanager
     def client(self, target: Target, *, writes: bool, locks: bool = False) -> Iterator[None]:
@@ -163,8 +167,10 @@ with rados.Rados(conffile={str(self.cluster.conf)!r}, name="client.admin") as co
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stdout.readline() == b"open\n"
-        yield
-        process.communicate()
+        try:
+            yield
+        finally:
+            process.communicate()
 
     def _flags(self, pool: str) -> list[str]:
         for found in self.cluster.command("osd pool ls", detail="detail"):

@@ -488,5 +488,7 @@ def without_application(maker: Maker, target: Target) -> None:
 def move_to_trash(maker: Maker, target: Target) -> Iterator[None]:
     option = (target.pool, "rbd_move_to_trash_on_remove")
     maker.rbd("config", "pool", "set", *option, "true")
-    yield
-    maker.rbd("config", "pool", "rm", *option)
+    try:
+        yield
+    finally:
+        maker.rbd("config", "pool", "rm", *option)

@@ -1,6 +1,7 @@
 """An OpenID Connect issuer: it signs tokens, and shows its keys, in all the ways in which that can go wrong."""
 
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ class Issuer:
         self.keys: dict[str, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey] = {}
         self.url = ""
         self.asked = 0
+        self.discovery: dict[str, Any] = {}
         self.answer: Answer = self.show
         self.new_key("first")
 
@@ -70,8 +72,18 @@ class Issuer:
         return {name: value for name, value in {**usual, **claims}.items() if value is not None}
 
     def show(self, request: BaseHTTPRequestHandler) -> None:
-        """Answer as an issuer does."""
-        self.send(request, json.dumps(self.key_set).encode())
+        """Answer as an issuer does: with its keys, or, where it is asked for that, with what it tells of itself."""
+        content = self.discovery if request.path.endswith("/.well-known/openid-configuration") else self.key_set
+        self.send(request, json.dumps(content).encode())
+
+    @property
+    def realm(self) -> str:
+        """The issuer's own address, which tells where its keys are."""
+        return self.url.removesuffix("/keys") + "/realms/platform"
+
+    def discover(self, **changes: object) -> None:
+        """Tell of itself, rightly but for what is given."""
+        self.discovery = {"issuer": self.realm, "jwks_uri": self.url, **changes}
 
     @staticmethod
     def send(request: BaseHTTPRequestHandler, body: bytes, status: int = 200) -> None:
@@ -83,7 +95,7 @@ class Issuer:
 
 
 @contextmanager
-def issuing() -> Iterator[Issuer]:
+def issuing(tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> Iterator[Issuer]:
     """Serve an issuer's keys on a free port."""
     issuer = Issuer()
 
@@ -96,7 +108,10 @@ def issuing() -> Iterator[Issuer]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
-        issuer.url = f"http://127.0.0.1:{server.server_port}/keys"
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+        issuer.url = f"http{'s' if tls else ''}://{host}:{server.server_port}/keys"
+        issuer.discover()
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:

@@ -37,7 +37,8 @@ def check_processes(*processes: int) -> None:
 
 def _shown(process: int) -> Iterator[bytes]:
     for name in ("cmdline", "environ", "comm"):
-        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+        # It has ended meanwhile; or it shows nothing to other processes, nor to this one.
+        with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
             yield Path("/proc", str(process), name).read_bytes()
 
 

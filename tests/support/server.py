@@ -17,6 +17,7 @@ from .secrets import check_processes
 COMMAND = str(Path(sys.prefix) / "bin" / "rbd-connect")
 PROCEDURE = "otterscale.storage.v1.StorageService/CreateImageSnapshot"
 
+_RECORD = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8},[0-9]{3} [A-Z]+ [\w.]+: [ -~]*")
 _FREE_PORTS = ("--listen-http", "127.0.0.1:0", "--listen-grpc", "127.0.0.1:0")
 
 
@@ -49,10 +50,12 @@ def run_server(
     ends_with: int = 0,
     prefix: Sequence[str] = (),
     with_audit_file: bool = True,
+    stderr: int | None = None,
 ) -> Iterator[Server]:
     """Start a server with a settings file, wait until it says that it serves; stop it, and see it end as it should.
 
-    ``prefix`` are words before its command, which run it somewhere else.
+    ``prefix`` are words before its command, which run it somewhere else. ``stderr`` is where its log goes in place of a
+    file.
     """
     config = folder / "rbd-connect.toml"
     audit = folder / "audit.log"
@@ -74,7 +77,7 @@ def run_server(
                 *flags,
             ],
             stdout=subprocess.PIPE,
-            stderr=sink,
+            stderr=sink if stderr is None else stderr,
             text=True,
             env={**os.environ, **(environment or {})},
         )
@@ -88,9 +91,16 @@ def run_server(
             check_processes(process.pid, *_children(process.pid))
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == ends_with, log.read_text()
+        check_log(log)
     finally:
         process.kill()
         process.communicate()
+
+
+def check_log(log: Path) -> None:
+    """Fail where a log has anything but records, a line each, of printable ASCII."""
+    for line in log.read_bytes().decode("latin-1").split("\n"):
+        assert not line or _RECORD.fullmatch(line), f"no record: {line!r}"
 
 
 def workers_of(server: Server) -> list[int]:

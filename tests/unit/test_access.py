@@ -1,18 +1,28 @@
 """Grants, tokens and places: what is granted, what is told of the rest, and who has how much."""
 
+import asyncio
+import time
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from rbd_connect.access import tokens
+from rbd_connect.access.authentication import Door
+from rbd_connect.access.explain import Question, explain
 from rbd_connect.access.grants import EVERYTHING, Granted, Grants
 from rbd_connect.access.hiding import without_hidden
-from rbd_connect.access.identity import Identity
-from rbd_connect.access.settings import ACTIONS, Action, GrantSettings
-from rbd_connect.errors import InTheWayError, NotFoundError, Obstacle, ServiceError, StartError
+from rbd_connect.access.identity import ANYBODY, Identity, NotBelievedError, UnauthenticatedError
+from rbd_connect.access.places import Places
+from rbd_connect.access.policy import Policy
+from rbd_connect.access.settings import ACTIONS, Action, AuthSettings, GrantSettings, SubjectSettings
+from rbd_connect.errors import InTheWayError, NotFoundError, Obstacle, ServiceError, StartError, TryLaterError
+from rbd_connect.settings import Settings
 from rbd_connect.spec import ImageSpec, ScopeSpec
 
 GRANT = {"subjects": "alice", "actions": "*", "scopes": "*", "pools": "*", "namespaces": "*", "images": "*"}
@@ -125,6 +135,62 @@ class TestGrants:
             tokens.new_token("sso:alice", None)
 
     @pytest.mark.parametrize(
+        ("grant", "meant", "others"),
+        [
+            ({"subjects": "*-ops"}, ["x-ops"], ["idp:evil-ops", "sso:x-ops"]),
+            ({"subjects": "*"}, ["alice"], ["idp:alice"]),
+            ({"subjects": "?*"}, ["alice"], ["idp:alice"]),
+            ({"subjects": "[!x]*"}, ["alice"], ["idp:alice"]),
+            ({"subjects": "sso*"}, ["ssoalice"], ["sso:alice"]),
+            ({"subjects": "sso:*-ops"}, ["sso:x-ops"], ["x-ops", "idp:sso:x-ops", "idp:x-ops", "ssox:x-ops"]),
+            ({"subjects": "*:alice"}, [], ["sso:alice", "alice", "idp:alice"]),
+            ({"subjects": "s?o:*"}, [], ["sso:alice"]),
+            ({"subjects": "[a-z:]*"}, [], ["sso:alice", "alice"]),
+            ({"subjects": "k8s:system:*:ns:*"}, ["k8s:system:serviceaccount:ns:job"], ["k8s:system:x:other:job"]),
+            ({"subjects": ":x"}, [], ["x", "sso:x"]),
+        ],
+    )
+    def test_subjects_are_patterns_for_one_issuer_or_for_tokens(
+        self, grant: Mapping[str, Any], meant: list[str], others: list[str]
+    ) -> None:
+        found = [each for each in [*meant, *others] if granted(grant, subject=each).find("list", image())]
+        assert found == meant
+
+    def test_a_grant_with_an_issuer_is_for_its_subjects(self) -> None:
+        grant = {"issuer": "sso", "claims": {"groups": "ops"}}
+        for subjects, name, is_meant in (
+            ("*-ops", "sso:x-ops", True),
+            ("sso:*-ops", "sso:x-ops", True),
+            ("x:*-ops", "sso:x:a-ops", True),
+            ("idp:*", "sso:x-ops", False),
+            ("alice", "sso:sso:alice", False),
+        ):
+            by = granted({**grant, "subjects": subjects}, subject=name, issuer="sso", claims={"groups": ["ops"]})
+            assert bool(by.find("list", image())) == is_meant, (subjects, name)
+        assert not granted({**grant, "subjects": "*"}, subject="x-ops", claims={"groups": ["ops"]}).find(
+            "list", image()
+        )
+
+    @pytest.mark.parametrize("name", ["scope", "scp", "realm.scope"])
+    def test_a_scope_is_a_set_of_words(self, name: str) -> None:
+        grant = {"subjects": (), "issuer": "sso", "claims": {name: "snapshots:write"}}
+
+        def is_granted(value: object) -> bool:
+            claims = {"realm": {"scope": value}} if "." in name else {name: value}
+            return granted(grant, subject="sso:a", issuer="sso", claims=claims).find("list", image()) is not None
+
+        value: object
+        for value in ("openid snapshots:write", "snapshots:write", ["openid", "snapshots:write"]):
+            assert is_granted(value)
+        for value in ("snapshots:writer", "snapshots", "", None, 5, {"snapshots:write": 1}, ["openid snapshots:write"]):
+            assert not is_granted(value)
+
+    def test_other_claims_are_whole_strings(self) -> None:
+        grant = {"subjects": (), "issuer": "sso", "claims": {"groups": "ops"}}
+        by = granted(grant, subject="sso:a", issuer="sso", claims={"groups": "x ops"})
+        assert by.find("list", image()) is None
+
+    @pytest.mark.parametrize(
         ("wrong", "problem"),
         [
             ({"subjects": ()}, "to whom"),
@@ -175,3 +241,173 @@ class TestHiding:
     def test_who_may_see_all_sees_all(self) -> None:
         error = InTheWayError("SNAPSHOT_HAS_CLONES", self.LEAD, self.CLONES)
         assert without_hidden(error, "prod", EVERYTHING) is error
+
+
+class TestTokens:
+    def test_a_token_names_its_subject_until_it_expires(self) -> None:
+        token, entry = tokens.new_token("alice", timedelta(days=1))
+        assert tokens.Tokens([entry]).identity(token).subject == "alice"
+        old = entry.model_copy(update={"expires": datetime.now(UTC)})
+        with pytest.raises(NotBelievedError, match="expired"):
+            tokens.Tokens([old]).identity(token)
+        with pytest.raises(NotBelievedError, match="no such token"):
+            tokens.Tokens([]).identity(token)
+
+    def test_each_is_another(self) -> None:
+        assert len({tokens.new_token("alice", None)[0] for _ in range(1000)}) == 1000
+
+
+@pytest.mark.parametrize(
+    ("host", "is_private"),
+    [
+        ("127.0.0.1", True),
+        ("127.1.2.3", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("192.0.2.1", False),
+        ("::ffff:192.0.2.1", False),
+        ("2001:db8::1", False),
+        ("0.0.0.0", False),  # noqa: S104 - it is no address of a peer
+        ("", False),
+        ("localhost.example.com", False),
+    ],
+)
+def test_a_token_is_taken_from_this_machine_or_by_tls(tmp_path: Path, host: str, is_private: bool) -> None:  # noqa: FBT001
+    token, entry = tokens.new_token("alice", None)
+    path = tmp_path / "tokens"
+    tokens.add(path, entry)
+    settings = Settings(scopes={}, auth=AuthSettings(tokens=path))
+
+    def is_taken(settings: Settings, door: Door) -> bool:
+        try:
+            return asyncio.run(Policy(settings).identity([f"Bearer {token}"], door)).subject == "alice"
+        except UnauthenticatedError:
+            return False
+
+    assert is_taken(settings, Door(host, with_tls=False)) == is_private
+    assert is_taken(settings, Door(host, with_tls=True))
+    assert is_taken(settings.model_copy(update={"insecure": True}), Door(host, with_tls=False))
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"grants": [GRANT]}, "grants: are to nobody"),
+        (
+            {"issuers": {"sso": ISSUER}, "grants": [{**GRANT, "issuer": "ssso", "claims": {"groups": "ops"}}]},
+            "grants.0.issuer: there is no issuers.ssso",
+        ),
+        ({"issuers": {"sso": ISSUER, "again": ISSUER}}, "issuers.again.issuer: is that of issuers.sso"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused(settings: Mapping[str, Any], problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        Settings.model_validate({"scopes": {}, **settings})
+
+
+class TestPlaces:
+    def test_who_has_all_his_places_must_wait_and_nobody_else(self) -> None:
+        places = Places(SubjectSettings(in_flight=2))
+        place = places.take("alice")
+        places.take("alice")
+        with pytest.raises(TryLaterError) as refused:
+            places.take("alice")
+        assert (refused.value.reason, refused.value.seconds) == ("SUBJECT_BUSY", 1)
+        places.take("bob")
+        place.give_back()
+        place.give_back()
+        places.take("alice")
+        with pytest.raises(TryLaterError):
+            places.take("alice")
+
+    def test_a_rate_lets_as_many_begin_as_it_says(self) -> None:
+        places = Places(SubjectSettings(in_flight=1000, rate=50))
+        for _ in range(50):
+            places.take("alice")
+        with pytest.raises(TryLaterError) as refused:
+            places.take("alice")
+        assert refused.value.reason == "SUBJECT_RATE"
+        assert 0 < refused.value.seconds <= 1 / 50
+        time.sleep(refused.value.seconds)  # the time is what is told
+        places.take("alice")
+
+    def test_nothing_is_kept_of_those_who_are_still(self) -> None:
+        places = Places(SubjectSettings())
+        for number in range(10):
+            places.take(str(number)).give_back()
+        places._forget(time.monotonic() + 2)  # noqa: SLF001 - what it keeps
+        assert not places._of  # noqa: SLF001 - as above
+
+
+class TestExplaining:
+    CONFIG = """
+    [auth]
+    tokens = "TOKENS"
+
+    [[grants]] # for nobody here
+    subjects = "bob"
+    actions = "*"
+    scopes = "*"
+    pools = "*"
+    images = "*"
+
+    [[grants]]
+    subjects = ["alice", "sso:*"]
+    actions = ["create", "list"]
+    scopes = "prod"
+    pools = "rbd"
+    images = "vm-*"
+    """
+
+    def explained(self, folder: Path, subject: str, action: Action, place: str) -> tuple[bool, str]:
+        config = folder / "settings.toml"
+        config.write_text(self.CONFIG)
+        grants = [
+            {"subjects": "bob", "actions": "*", "scopes": "*", "pools": "*", "images": "*"},
+            {
+                "subjects": ("alice", "sso:*"),
+                "actions": ("create", "list"),
+                "scopes": "prod",
+                "pools": "rbd",
+                "images": "vm-*",
+            },
+        ]
+        secret = folder / "tokens"
+        secret.touch(0o600)
+        settings = Settings.model_validate({"scopes": {}, "auth": {"tokens": secret}, "grants": grants})
+        question = Question(subject=subject, action=action, place=place, claims=())
+        explanation = explain(settings, config, question)
+        return explanation.is_granted, explanation.text
+
+    def test_the_line_that_grants_it_is_named(self, tmp_path: Path) -> None:
+        for subject in ("alice", "sso:carol"):
+            is_granted, text = self.explained(tmp_path, subject, "create", "prod/rbd/vm-1")
+            assert is_granted
+            assert f"{tmp_path}/settings.toml, line 12: [[grants]] number 2" in text
+
+    @pytest.mark.parametrize(
+        ("action", "place", "answer"),
+        [
+            ("delete", "prod/rbd/vm-1", "permission_denied, NOT_GRANTED"),
+            ("create", "prod/rbd/other", "not_found, IMAGE_NOT_FOUND"),
+            ("create", "prod/rbd/team/vm-1", "not_found, NAMESPACE_NOT_FOUND"),
+            ("create", "lab/rbd/vm-1", "not_found, SCOPE_NOT_FOUND"),
+        ],
+    )
+    def test_what_is_not_granted_comes_with_the_answer(
+        self, tmp_path: Path, action: Action, place: str, answer: str
+    ) -> None:
+        is_granted, text = self.explained(tmp_path, "alice", action, place)
+        assert not is_granted
+        assert answer in text
+
+    @pytest.mark.parametrize("place", ["", "prod", "prod/rbd", "/rbd/vm", "prod//vm", "prod/a/b/c/d"])
+    def test_what_is_no_place_is_said(self, tmp_path: Path, place: str) -> None:
+        with pytest.raises(StartError, match="is no place"):
+            self.explained(tmp_path, "alice", "create", place)
+
+
+def test_without_authentication_everybody_is_anybody() -> None:
+    policy = Policy(Settings(scopes={}))
+    assert asyncio.run(policy.identity([], Door("127.0.0.1", with_tls=False))) is ANYBODY
+    assert policy.granted(ANYBODY) is EVERYTHING

@@ -2,11 +2,14 @@
 
 import logging
 import re
+import traceback
 from collections.abc import Sequence
 
-from ..setting_types import is_loopback
+from ..errors import StartError
+from ..setting_types import is_exposed, is_loopback
 from ..settings import Settings
 from . import tokens
+from .certificate_names import certificate_identity
 from .identity import ANYBODY, Identity, NotBelievedError, UnauthenticatedError
 from .issuers import Issuers
 from .tokens import Tokens
@@ -19,13 +22,23 @@ _FORM = re.compile(r"(?i:bearer) +(?P<token>[A-Za-z0-9._~+/-]+=*) *")
 _MOST_CHARACTERS = 16 * 1024
 
 
+def _unforeseen(error: Exception) -> str:
+    """Say where an error nobody foresaw was raised. Its text may have the credential in it."""
+    *_, place = traceback.extract_tb(error.__traceback__)
+    return f"{type(error).__name__} in {place.name}, {place.filename}, line {place.lineno}"
+
+
 class Door:
-    """By which a call came: from which host, and whether nobody between could read it."""
+    """By which a call came: from which host, and whether nobody between could read it.
 
-    __slots__ = ("host", "is_private")
+    ``certificate`` is the client's, DER, where it had to show one.
+    """
 
-    def __init__(self, host: str, *, with_tls: bool) -> None:
+    __slots__ = ("certificate", "host", "is_private")
+
+    def __init__(self, host: str, *, with_tls: bool, certificate: bytes | None = None) -> None:
         self.host = host
+        self.certificate = certificate
         self.is_private = with_tls or is_loopback(host)
 
 
@@ -36,9 +49,32 @@ class Authentication:
         """Raises StartError for a file of tokens or of keys that cannot be read."""
         self._is_required = settings.with_authentication
         self._anywhere = settings.insecure
-        path = settings.auth.tokens
-        self._tokens = Tokens([] if path is None else tokens.read(path))
+        self._certificate_name = settings.auth.certificate_name
+        self._tokens_file = settings.auth.tokens
+        self._tokens = Tokens([] if self._tokens_file is None else tokens.read(self._tokens_file))
         self._issuers: Issuers = Issuers(settings.issuers, None if before is None else before._issuers)  # noqa: SLF001 - the same
+
+    def renew_tokens(self) -> None:
+        """Read the tokens anew. Those that every user may open can be revoked, and not made: see ``SecretFile``.
+
+        Raises StartError; then those before stay valid, but for those that were revoked in such a file.
+        """
+        if self._tokens_file is None:
+            return
+        if not self._tokens_file.is_file():  # else a pipe would hold everybody up
+            raise StartError(f"{self._tokens_file}: there is no file; what was read of it stays valid.")
+        try:
+            is_shown_to_all = is_exposed(self._tokens_file)
+        except OSError as error:
+            raise StartError(f"{self._tokens_file}: cannot be read: {error.strerror}.") from error
+        entries = tokens.read(self._tokens_file)
+        if is_shown_to_all:
+            self._tokens = self._tokens.still_in(entries)
+            raise StartError(
+                f"{self._tokens_file} holds secrets, and every user may open it, so that no new token in it is valid; "
+                f"say: chmod o= {self._tokens_file}."
+            )
+        self._tokens = Tokens(entries)
 
     async def identity(self, authorizations: Sequence[str], door: Door) -> Identity:
         """Say who calls, by all of the headers Authorization that came.
@@ -50,11 +86,15 @@ class Authentication:
         try:
             return await self._believed(authorizations, door)
         except NotBelievedError as reason:
-            if authorizations:
+            if authorizations or (self._certificate_name is not None and door.certificate is not None):
                 _log.info("a credential from %s is not believed: %s", door.host, reason)
-            raise UnauthenticatedError from None
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a credential, it proves nothing
+            _log.error("a credential from %s is not believed: %s", door.host, _unforeseen(error))
+        raise UnauthenticatedError
 
     async def _believed(self, authorizations: Sequence[str], door: Door) -> Identity:
+        if not authorizations and self._certificate_name is not None and door.certificate is not None:
+            return certificate_identity(door.certificate, self._certificate_name)
         if not (door.is_private or self._anywhere):
             raise NotBelievedError("a credential that came over the network without TLS is not taken")
         if len(authorizations) != 1:

@@ -23,6 +23,10 @@ __all__ = ["EVERYTHING", "Grant", "Granted", "Grants"]
 _NONE = "(?!)"
 
 
+# Their words stand in one string (RFC 6749, section 3.3; scp as Microsoft and Okta have it).
+_OF_WORDS = ("scope", "scp")
+
+
 class _Globs:
     """Names that are meant: ``*``, ``?``, ``[abc]``."""
 
@@ -33,13 +37,33 @@ class _Globs:
         return isinstance(name, str) and self._matches(name) is not None
 
 
+class _Subjects:
+    """Subjects that are meant. A glob is one for the names of a single issuer: what stands before the first colon.
+
+    Without a colon it is for those of the grant's issuer, or else for tokens: nobody that an issuer names is meant.
+    """
+
+    def __init__(self, settings: GrantSettings) -> None:
+        patterns: dict[str | None, list[str]] = {}
+        for subject in settings.subjects:
+            issuer, colon, name = subject.partition(":")
+            is_named = bool(colon) and settings.issuer in {None, issuer}
+            patterns.setdefault(issuer if is_named else settings.issuer, []).append(name if is_named else subject)
+        self._globs = {issuer: _Globs(names) for issuer, names in patterns.items()}
+
+    def have(self, identity: Identity) -> bool:
+        issuer, name = identity.issuer_and_name
+        globs = self._globs.get(issuer)
+        return globs is not None and name in globs
+
+
 class Grant:
     """One grant; ``number`` is its place among the settings, from 0."""
 
     def __init__(self, number: int, settings: GrantSettings) -> None:
         self.number = number
         self._settings = settings
-        self._subjects = _Globs(settings.subjects)
+        self._subjects = _Subjects(settings)
         self.scopes = _Globs(settings.scopes)
         self.pools = _Globs(settings.pools)
         self.namespaces = _Globs(settings.namespaces)
@@ -48,7 +72,7 @@ class Grant:
     def is_to(self, identity: Identity) -> bool:
         """Say whether it is to a caller: by one of the subjects, where it names some, and by all of the claims."""
         settings = self._settings
-        if settings.subjects and identity.subject not in self._subjects:
+        if settings.subjects and not self._subjects.have(identity):
             return False
         if settings.issuer is not None and identity.issuer != settings.issuer:
             return False
@@ -59,13 +83,15 @@ class Grant:
 
 
 def _values(claims: Mapping[str, Any], name: str) -> set[str]:
-    """Give what a claim has: a string, or each of a list. ``a.b`` is the claim of that name, else b within a."""
+    """Give what a claim has: a string, or each of a list; of a scope, its words. ``a.b`` is that claim, else b in a."""
     value: Any = claims
     if name in claims:
         value = claims[name]
     else:
         for part in name.split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
+    if isinstance(value, str) and name.rpartition(".")[2] in _OF_WORDS:
+        return set(value.split())
     values = value if isinstance(value, list) else [value]
     return {one for one in values if isinstance(one, str)}
 

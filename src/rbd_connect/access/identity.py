@@ -23,6 +23,12 @@ class Identity:
     issuer: str | None = None
     claims: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def issuer_and_name(self) -> tuple[str | None, str]:
+        """Who names the subject, and as what. Neither a token's subject nor an issuer's name has a colon."""
+        issuer, colon, name = self.subject.partition(":")
+        return (issuer, name) if colon else (None, self.subject)
+
 
 ANYBODY = Identity(subject="anybody", credential="none")
 

@@ -13,7 +13,7 @@ from .settings import IssuerSettings
 
 __all__ = ["Issuer", "Issuers"]
 
-_REQUIRED = ("exp", "iss", "aud", "sub")
+_REQUIRED = ("exp", "iss", "aud")
 _MOST_SUBJECT_CHARACTERS = 255
 _FORM = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
@@ -29,37 +29,52 @@ class Issuer:
 
     def can_stay(self, settings: IssuerSettings) -> bool:
         """Say whether there is nothing to be read anew: keys that come from a URL are looked after by themselves."""
-        return settings == self.settings and "://" in settings.jwks
+        return settings == self.settings and not settings.has_keys_in_a_file
 
     async def identity(self, token: str, header: Mapping[str, Any]) -> Identity:
         """Say whom a token of this issuer names. Raises NotBelievedError."""
-        if header.get("alg") not in self.settings.algorithms:
-            raise NotBelievedError(f"the algorithm {short(header.get('alg'))} is not allowed")
+        algorithm = header.get("alg")
+        if not isinstance(algorithm, str) or algorithm not in self.settings.algorithms:
+            raise NotBelievedError(f"the algorithm {short(algorithm)} is not allowed")
         key_id = header.get("kid")
         if key_id is not None and not isinstance(key_id, str):
             raise NotBelievedError("kid is no string")
-        key = await self._keys.find(key_id)
+        key = await self._keys.find(key_id, algorithm)
         try:
-            claims = jwt.decode(
-                token,
-                key,
-                algorithms=self.settings.algorithms,
-                audience=self.settings.audience,
-                issuer=self.settings.issuer,
-                leeway=self.settings.leeway,
-                options={
-                    "require": [*_REQUIRED, *self.settings.required_claims],
-                    "enforce_minimum_key_length": True,
-                },
-            )
-        except (jwt.PyJWTError, TypeError, ValueError) as error:
-            raise NotBelievedError(f"{self._name}: {error}") from error
+            claims = self._claims(token, key)
+        except jwt.InvalidSignatureError:
+            another = await self._keys.find_another(key_id, algorithm, key)
+            try:
+                claims = self._claims(token, another)
+            except jwt.InvalidSignatureError as error:
+                raise NotBelievedError(f"{self._name}: {error}") from error
         return Identity(
             subject=f"{self._name}:{self._subject(claims)}",
             credential=f"jwt of {self._name}",
             issuer=self._name,
             claims=claims,
         )
+
+    def _claims(self, token: str, key: jwt.PyJWK) -> dict[str, Any]:
+        """Verify a token. Raises jwt.InvalidSignatureError where another key signed it, NotBelievedError otherwise."""
+        try:
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                key,
+                algorithms=[key.algorithm_name],
+                audience=self.settings.audience,
+                issuer=self.settings.issuer,
+                leeway=self.settings.leeway,
+                options={
+                    "require": [*_REQUIRED, self.settings.subject_claim, *self.settings.required_claims],
+                    "enforce_minimum_key_length": True,
+                },
+            )
+        except jwt.InvalidSignatureError:
+            raise
+        except (jwt.PyJWTError, TypeError, ValueError) as error:
+            raise NotBelievedError(f"{self._name}: {error}") from error
+        return claims
 
     def _subject(self, claims: Mapping[str, Any]) -> str:
         subject = claims.get(self.settings.subject_claim)

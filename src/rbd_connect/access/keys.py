@@ -1,21 +1,17 @@
 """The public keys of an issuer (RFC 7517): from a file, or from a URL, kept, and fetched anew where one is missing."""
 
 import asyncio
-import json
 import logging
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from reprlib import repr as short  # of what a caller sent, the beginning is enough
-from typing import Any
 
-import pyqwest
 from jwt import PyJWK
-from jwt.exceptions import PyJWTError
 
 from ..errors import StartError
 from .identity import NotBelievedError
+from .key_sets import KeysError, KeySet, read_keys
+from .key_source import KeySource
 from .settings import IssuerSettings
 
 __all__ = ["Keys"]
@@ -26,17 +22,8 @@ _log = logging.getLogger(__name__)
 _FRESH_SECONDS = 300.0
 # Where the issuer is gone, they stay in use for so long: it may be restarted, but a key that it revoked must go.
 _MOST_SECONDS = 24 * 3600.0
-# Anybody can name a key that is not known, so that is no reason to ask more often than so.
+# Anybody can name a key that is not known, or sign by another, so that is no reason to ask more often than so.
 _PAUSE_SECONDS = 5.0
-_PATIENCE_SECONDS = 5.0
-_MOST_BYTES = 1 << 20
-_MOST_KEYS = 100
-
-_BROKEN = (pyqwest.ReadError, pyqwest.WriteError, pyqwest.RemoteProtocolError)
-
-
-class _KeysError(Exception):
-    """The keys cannot be had. Its text is for the log."""
 
 
 class Keys:
@@ -44,94 +31,80 @@ class Keys:
 
     def __init__(self, settings: IssuerSettings) -> None:
         """Raises StartError for a file that holds none."""
-        self._source = settings.jwks
-        self._keys: Mapping[str | None, PyJWK] = {}
+        self._algorithms = settings.algorithms
+        self._keys: KeySet = {}
         self._fetched = float("-inf")
         self._tried = float("-inf")
         self._fetching: asyncio.Task[None] | None = None
-        self._client: pyqwest.Client | None = None
-        if "://" in settings.jwks:
-            authority = settings.jwks_ca.read_bytes() if settings.jwks_ca else None
-            self._client = pyqwest.Client(
-                pyqwest.HTTPTransport(
-                    tls_ca_cert=authority,
-                    tls_include_system_certs=authority is None,
-                    timeout=_PATIENCE_SECONDS,
-                    follow_redirects=False,
-                    use_system_dns=True,
-                )
-            )
-        else:
+        self._from: KeySource | None = None
+        self._name = settings.jwks or settings.issuer
+        if settings.has_keys_in_a_file:
             try:
-                self._keys = _read(Path(settings.jwks).read_bytes())
-            except (OSError, _KeysError) as error:
-                raise StartError(f"{settings.jwks}: cannot be used: {error}.") from error
+                self._keys = read_keys(Path(self._name).read_bytes(), self._algorithms, self._name)
+            except (OSError, KeysError) as error:
+                raise StartError(f"{self._name}: cannot be used: {error}.") from error
+        else:
+            self._from = KeySource(settings)
 
-    async def find(self, key_id: str | None) -> PyJWK:
+    async def find(self, key_id: str | None, algorithm: str) -> PyJWK:
         """Give the key of an id; without an id, the only one. Raises NotBelievedError where there is none."""
-        if self._client is not None:
-            await self._renew(waiting_for=key_id)
-        return self._find(key_id)
+        if self._from is not None:
+            await self._renew(
+                is_missing=not self._keys or (key_id is not None and (key_id, algorithm) not in self._keys)
+            )
+        return self._find(key_id, algorithm)
 
-    def _find(self, key_id: str | None) -> PyJWK:
-        key = self._keys.get(key_id)
-        if key is None and key_id is None and len(self._keys) == 1:
-            (key,) = self._keys.values()
+    async def find_another(self, key_id: str | None, algorithm: str, key: PyJWK) -> PyJWK:
+        """Give the key that has taken the place of one which did not sign a token, under the same id.
+
+        Raises NotBelievedError where there is none, as far as can be found out: they are not fetched each time.
+        """
+        if self._from is not None:
+            await self._renew(is_missing=True)
+        found = self._find(key_id, algorithm)
+        if found is key:
+            raise NotBelievedError(f"the key {short(key_id)} of {self._name} did not sign it")
+        return found
+
+    def _find(self, key_id: str | None, algorithm: str) -> PyJWK:
+        key = self._keys.get((key_id, algorithm))
+        if key is None and key_id is None:
+            those = [one for (_, each), one in self._keys.items() if each == algorithm]
+            key = those[0] if len(those) == 1 else None
         if key is None:
-            raise NotBelievedError(f"{self._source} has no key {short(key_id)}")
+            raise NotBelievedError(f"{self._name} has no key {short(key_id)} for {algorithm}")
         return key
 
-    async def _renew(self, waiting_for: str | None) -> None:
+    async def _renew(self, *, is_missing: bool) -> None:
         """Fetch the keys where they are old, or lack one. Wait for it only where there is nothing else to do."""
         now = time.monotonic()
         if now - self._fetched > _MOST_SECONDS:
             self._keys = {}
-        is_missing = not self._keys or (waiting_for is not None and waiting_for not in self._keys)
-        is_due = is_missing or now - self._fetched > _FRESH_SECONDS
+        is_due = is_missing or not self._keys or now - self._fetched > _FRESH_SECONDS
         if self._fetching is None and is_due and now - self._tried > _PAUSE_SECONDS:
             self._tried = now
             self._fetching = asyncio.create_task(self._fetch())
-        if is_missing and self._fetching is not None:
+        if (is_missing or not self._keys) and self._fetching is not None:
             await asyncio.shield(self._fetching)
 
     async def _fetch(self) -> None:
+        assert self._from is not None  # noqa: S101 - there is one where there is no file
         try:
-            self._keys = _read(await self._get())
+            self._keys = self._kept(read_keys(await self._from.fetch(), self._algorithms, self._name))
             self._fetched = time.monotonic()
-        except (_KeysError, OSError, *_BROKEN) as error:
-            _log.error("the keys of %s cannot be had: %s; those that are known stay in use", self._source, error)
+        except KeysError as error:
+            _log.error("the keys of %s cannot be had: %s; those that are known stay in use", self._name, error)
         finally:
             self._fetching = None
 
-    async def _get(self) -> bytes:
-        assert self._client is not None  # noqa: S101 - there is one where there is a URL
-        content = bytearray()
-        async with self._client.stream("GET", self._source, {"accept": "application/json"}) as response:
-            if response.status != 200:  # noqa: PLR2004 - OK
-                raise _KeysError(f"it answers {response.status}")
-            async for chunk in response.content:
-                content += chunk
-                if len(content) > _MOST_BYTES:
-                    raise _KeysError(f"it sends more than {_MOST_BYTES} bytes")
-        return bytes(content)
+    def _kept(self, renewed: KeySet) -> KeySet:
+        """Give keys that are the same as before as the objects that they were."""
+        before = {name: key for name, key in self._keys.items() if name in renewed}
+        return {
+            name: before[name] if name in before and _material(before[name]) == _material(key) else key
+            for name, key in renewed.items()
+        }
 
 
-def _read(content: bytes) -> dict[str | None, PyJWK]:
-    """Read a JWK set. Raises _KeysError where there is no key in it that verifies signatures."""
-    try:
-        found = json.loads(content)["keys"]
-        keys = {key.key_id: key for key in _verifying(found[:_MOST_KEYS])}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise _KeysError("it is no JWK set") from error
-    if not keys:
-        raise _KeysError("it has no key that verifies signatures")
-    return keys
-
-
-def _verifying(found: list[dict[str, Any]]) -> Iterator[PyJWK]:
-    """Leave out the keys that are for something else, or unknown; and those that are shared secrets."""
-    for one in found:
-        if one.get("use", "sig") != "sig" or one.get("kty") == "oct":
-            continue
-        with suppress(PyJWTError, ValueError, TypeError):
-            yield PyJWK(one)
+def _material(key: PyJWK) -> object:
+    return key.key.public_numbers() if hasattr(key.key, "public_numbers") else key.key.public_bytes_raw()

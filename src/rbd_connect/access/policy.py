@@ -7,7 +7,8 @@ from ..settings import Settings
 from .authentication import Authentication, Door
 from .grants import EVERYTHING, Granted, Grants
 from .identity import ANYBODY, Identity
-from .places import Places
+from .places import Place, Places
+from .settings import CERTIFICATE_ISSUER
 
 __all__ = ["Policy"]
 
@@ -21,14 +22,19 @@ class Policy:
         """Raises StartError."""
         self._in_force = (Authentication(settings), Grants(settings.grants))
         self._places = Places(settings.subjects)
-        if settings.with_authentication and not settings.grants:
-            _log.warning("nothing is granted to anybody: there are no [[grants]] in the settings")
+        _warn(settings)
 
     def replace(self, settings: Settings) -> None:
         """Put other settings in force. Raises StartError; then those before stay so."""
         authentication, _ = self._in_force
         self._in_force = (Authentication(settings, authentication), Grants(settings.grants))
-        self._places.settings = settings.subjects
+        self._places.change(settings.subjects)
+        _warn(settings)
+
+    def renew_tokens(self) -> None:
+        """Read the tokens' file anew, and nothing else. Raises StartError; then those before stay in force."""
+        authentication, _ = self._in_force
+        authentication.renew_tokens()
 
     async def identity(self, authorizations: Sequence[str], door: Door) -> Identity:
         """Say who calls; see ``Authentication.identity``. Raises UnauthenticatedError."""
@@ -40,11 +46,18 @@ class Policy:
         _, grants = self._in_force
         return EVERYTHING if identity is ANYBODY else grants.of(identity)
 
-    def take_place(self, identity: Identity) -> None:
+    def take_place(self, identity: Identity) -> Place:
         """Count a call. Raises TryLaterError where the caller has too many."""
-        if identity is not ANYBODY:
-            self._places.take(identity.subject)
+        return Place() if identity is ANYBODY else self._places.take(identity.subject)
 
-    def give_back_place(self, identity: Identity) -> None:
-        if identity is not ANYBODY:
-            self._places.give_back(identity.subject)
+
+def _warn(settings: Settings) -> None:
+    """Say in the log what is granted to nobody, and may be meant for somebody."""
+    if settings.with_authentication and not settings.grants:
+        _log.warning("nothing is granted to anybody: there are no [[grants]] in the settings")
+    for number, grant in enumerate(settings.grants):
+        for subject in grant.subjects:
+            issuer, colon, _ = subject.partition(":")
+            known = {*settings.issuers, *([CERTIFICATE_ISSUER] if settings.auth.certificate_name else ())}
+            if colon and grant.issuer is None and issuer not in known:
+                _log.warning("grants.%d.subjects: %r is for nobody: there is no issuers.%s", number, subject, issuer)

@@ -8,7 +8,21 @@ from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, Pos
 
 from ..setting_types import Name, Names, ReadableFile, SecretFile, Section, is_loopback, one_or_more, readable_file
 
-__all__ = ["ACTIONS", "Action", "AuthSettings", "GrantSettings", "IssuerSettings", "SubjectSettings"]
+__all__ = [
+    "ACTIONS",
+    "CERTIFICATE_ISSUER",
+    "Action",
+    "AuthSettings",
+    "CertificateName",
+    "GrantSettings",
+    "IssuerSettings",
+    "SubjectSettings",
+    "is_safe_url",
+]
+
+# What stands before the names that client certificates have, as issuers' names do before those of JWTs.
+CERTIFICATE_ISSUER = "certificate"
+CertificateName = Literal["cn", "dns", "email", "uri"]
 
 Action = Literal[
     "list",
@@ -34,21 +48,41 @@ def _is_asymmetric(algorithm: str) -> str:
     return algorithm
 
 
+def is_safe_url(value: str) -> bool:
+    """Say whether nobody on the way can change what comes from a URL: by https, or on this machine."""
+    try:
+        parts = urlsplit(value)
+        return bool(parts.hostname) and (
+            parts.scheme == "https" or (parts.scheme == "http" and is_loopback(str(parts.hostname)))
+        )
+    except ValueError:
+        return False
+
+
 def _jwks(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme == "https" and parts.hostname:
+    if is_safe_url(value):
         return value
-    if parts.scheme == "http" and parts.hostname and is_loopback(parts.hostname):
-        return value
-    if parts.scheme:
+    if urlsplit(value).scheme:
         raise ValueError(f"{value!r} is neither a path nor a URL with https; who can change the keys can be anybody")
     readable_file(Path(value))
+    return value
+
+
+def _proxy(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https", "socks5", "socks5h"} or not parts.hostname:
+        raise ValueError("is no proxy; write one like http://proxy.example.com:3128")
     return value
 
 
 class AuthSettings(Section):
     tokens: SecretFile | None = Field(
         None, description="The file with the hashes of bearer tokens, as `rbd-connect token new` writes it."
+    )
+    certificate_name: CertificateName | None = Field(
+        None,
+        description="The name in a client's certificate that is its subject, certificate:NAME, where no token is "
+        "shown: cn, or the one alternative name that is dns, email or uri. Needs client_ca.",
     )
 
 
@@ -57,14 +91,36 @@ class IssuerSettings(Section):
 
     issuer: Name = Field(description="The claim iss of its tokens.")
     audience: Name = Field(description="What the claim aud must have: the name of this server with the issuer.")
-    jwks: Annotated[str, AfterValidator(_jwks)] = Field(description="Its public keys: a URL, or a file.")
+    jwks: Annotated[str, AfterValidator(_jwks)] | None = Field(
+        None, description="Its public keys: a URL, or a file; else what the issuer's address tells (discovery)."
+    )
     jwks_ca: ReadableFile | None = Field(None, description="The authority of the URL's certificate; else the system's.")
+    proxy: Annotated[str, AfterValidator(_proxy)] | None = Field(
+        None, description="The proxy by which keys are fetched; the environment's is never used."
+    )
     algorithms: Annotated[tuple[Annotated[str, AfterValidator(_is_asymmetric)], ...], Field(min_length=1)] = Field(
         ("RS256",), description="The algorithms that are accepted."
     )
     leeway: Annotated[int, Field(ge=0, le=300)] = Field(30, description="Seconds that clocks may differ.")
-    required_claims: tuple[str, ...] = Field((), description="Claims that must be there, besides exp, iss, aud, sub.")
+    required_claims: tuple[str, ...] = Field(
+        (), description="Claims that must be there, besides exp, iss, aud, subject_claim."
+    )
     subject_claim: Name = Field("sub", description="The claim that names the subject.")
+
+    @property
+    def has_keys_in_a_file(self) -> bool:
+        return self.jwks is not None and not is_safe_url(self.jwks)
+
+    @model_validator(mode="after")
+    def _has_safe_keys(self) -> Self:
+        if self.jwks is None and not is_safe_url(self.issuer):
+            raise ValueError(
+                f"needs jwks: {self.issuer!r} is no URL with https, so that it cannot tell where its keys are"
+            )
+        addresses = [self.issuer] if self.jwks is None else [self.jwks]
+        if self.proxy is not None and not all(address.startswith("https://") for address in addresses):
+            raise ValueError("proxy needs keys by https; who can change the keys can be anybody")
+        return self
 
 
 class GrantSettings(Section):

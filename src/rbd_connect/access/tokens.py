@@ -3,10 +3,12 @@
 A token is 256 bits from the system's random numbers, so its hash needs neither salt nor slowness: nobody can try them.
 """
 
+import fcntl
 import hmac
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -83,32 +85,70 @@ def read(path: Path) -> list[Entry]:
 
 def add(path: Path, entry: Entry) -> None:
     """Add an entry to a file, which is made where it is not there. Raises StartError."""
-    _write(path, [*(read(path) if path.exists() else ()), entry])
+    with _locked(path) as locked:
+        _write(locked, [*read(locked), entry])
 
 
 def revoke(path: Path, token_id: str) -> Entry:
     """Remove the entry of a token from a file, and give it. Raises StartError where there is none, or not one alone."""
-    entries = read(path)
-    found = [entry for entry in entries if entry.id == token_id]
-    if len(found) != 1:
-        raise StartError(f"{path}: there is no token {token_id!r}; `rbd-connect token list` names them")
-    _write(path, [entry for entry in entries if entry is not found[0]])
-    return found[0]
+    read(path)  # where there is none, none is made
+    with _locked(path) as locked:
+        entries = read(locked)
+        found = [entry for entry in entries if entry.id == token_id]
+        if len(found) != 1:
+            raise StartError(f"{path}: there is no token {token_id!r}; `rbd-connect token list` names them")
+        _write(locked, [entry for entry in entries if entry is not found[0]])
+        return found[0]
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[Path]:
+    """Keep other commands from writing a file (``flock``), which is made where it is not there; give its real path.
+
+    Raises StartError.
+    """
+    try:
+        path = path.resolve()
+        descriptor = _lock(path)
+    except (OSError, RuntimeError) as error:
+        raise StartError(f"{path}: cannot be locked: {error}") from error
+    try:
+        yield path
+    finally:
+        os.close(descriptor)
+
+
+def _lock(path: Path) -> int:
+    """Lock the file that has a path, also where another replaces it meanwhile. Raises OSError."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
 
 
 def _write(path: Path, entries: Sequence[Entry]) -> None:
     """Replace a file as a whole, so that a server that reads it meanwhile sees the old one or the new one."""
     text = "".join(entry.model_dump_json(exclude_none=True) + "\n" for entry in entries)
     try:
-        mode = path.stat().st_mode & 0o770 if path.exists() else 0o600
-        with NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        before = path.stat()
+        with (
+            NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file,
+            ExitStack() as undo,
+        ):
+            undo.callback(Path(file.name).unlink)
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-            if path.exists():
-                os.chown(file.name, path.stat().st_uid, path.stat().st_gid)
-            Path(file.name).chmod(mode)
+            os.chown(file.name, before.st_uid, before.st_gid)
+            Path(file.name).chmod(before.st_mode & 0o770)
             Path(file.name).replace(path)
+            undo.pop_all()
     except OSError as error:
         raise StartError(f"{path}: cannot be written: {error.strerror}") from error
 
@@ -118,6 +158,10 @@ class Tokens:
 
     def __init__(self, entries: Sequence[Entry]) -> None:
         self._entries = {entry.sha256: entry for entry in entries}
+
+    def still_in(self, entries: Sequence[Entry]) -> "Tokens":
+        """Give those that are among some entries, as they are there."""
+        return Tokens([entry for entry in entries if entry.sha256 in self._entries])
 
     def identity(self, token: str) -> Identity:
         """Say whose a token is. Raises NotBelievedError.

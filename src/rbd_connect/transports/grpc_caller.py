@@ -1,5 +1,6 @@
 """Who makes a gRPC call, as grpc.aio has it."""
 
+from ssl import PEM_cert_to_DER_cert
 from typing import Any
 from urllib.parse import unquote
 
@@ -11,6 +12,13 @@ from ..caller import REQUEST_ID_HEADER, Caller, request_id_of
 __all__ = ["Context", "caller_of"]
 
 Context = grpc.aio.ServicerContext[Any, Any]
+
+
+def _certificate(context: Context) -> bytes | None:
+    """Give the client's certificate, DER: grpc has one only where it asked for one, and verified it."""
+    for pem in context.auth_context().get("x509_pem_cert", ()):
+        return PEM_cert_to_DER_cert(pem.decode("ascii"))
+    return None
 
 
 def caller_of(context: Context, *, with_tls: bool) -> Caller:
@@ -26,6 +34,6 @@ def caller_of(context: Context, *, with_tls: bool) -> Caller:
         request_id=request_id_of(values(REQUEST_ID_HEADER)),
         transport="grpc",
         peer=peer,
-        door=Door(host.strip("[]"), with_tls=with_tls),
+        door=Door(host.strip("[]"), with_tls=with_tls, certificate=_certificate(context) if with_tls else None),
         authorizations=values("authorization"),
     )

@@ -4,7 +4,7 @@ It turns what ``rpc`` raises into a status with details.
 """
 
 import asyncio
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 import grpc.aio
@@ -141,6 +141,8 @@ class _Calls:
                 answered = await method(request, context)
             except rpc.Failure as failure:
                 await _abort(context, failure)
+            except Exception:  # noqa: BLE001 - it is logged
+                await _abort(context, rpc.Failure(rpc.unforeseen(caller.request_id), None, caller.request_id))
             return answered.SerializeToString()
 
         return call
@@ -201,7 +203,7 @@ def _check_metadata(context: Context, request_id: str) -> None:
             raise rpc.refused(refusals.bad_header(name, "is no ASCII"), request_id)
 
 
-async def _abort(context: Context, failure: rpc.Failure) -> None:
+async def _abort(context: Context, failure: rpc.Failure) -> NoReturn:
     """End a call with a failure, and its details as https://github.com/grpc/proposal has them in trailers."""
     status = status_message(failure)
     trailers = ((_DETAILS_KEY, status.SerializeToString()), (REQUEST_ID_HEADER, failure.request_id))

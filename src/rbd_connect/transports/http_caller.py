@@ -8,7 +8,10 @@ from ..caller import REQUEST_ID_HEADER, Caller, request_id_of
 if TYPE_CHECKING:
     from asgiref.typing import HTTPScope
 
-__all__ = ["caller_of"]
+__all__ = ["CERTIFICATE", "caller_of"]
+
+# Among a request's state: the client's certificate, DER.
+CERTIFICATE = "client_certificate"
 
 
 def caller_of(scope: "HTTPScope") -> Caller:
@@ -22,7 +25,7 @@ def caller_of(scope: "HTTPScope") -> Caller:
         request_id=request_id_of([value.decode("latin-1") for value in _values(scope, REQUEST_ID_HEADER.encode())]),
         transport="grpc-web" if content_type.lower().startswith(b"application/grpc-web") else "connect",
         peer=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
-        door=Door(host, with_tls=scope["scheme"] == "https"),
+        door=Door(host, with_tls=scope["scheme"] == "https", certificate=scope.get("state", {}).get(CERTIFICATE)),
         authorizations=[value.decode("latin-1") for value in _values(scope, b"authorization")],
     )
 

@@ -16,6 +16,7 @@ from ..caller import request_id_of
 from ..errors import ServiceError
 from ..settings import LimitSettings
 from . import refusals
+from .http_caller import CERTIFICATE
 from .http_errors import connect_response
 
 __all__ = ["MAX_HEADER_BYTES", "connection_class"]
@@ -47,6 +48,7 @@ class _Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's does
         super().connection_made(transport)
+        self._keep_certificate(transport)
         self._await(h11.IDLE)
 
     def data_received(self, data: bytes) -> None:
@@ -56,6 +58,12 @@ class _Connection(H11Protocol):
             self._await(state)
         else:
             self._await(None)
+
+    def _keep_certificate(self, transport: asyncio.Transport) -> None:
+        """Have the client's certificate, which TLS verified, among each request's state."""
+        connection = transport.get_extra_info("ssl_object")
+        if connection is not None:
+            self.app_state = {**self.app_state, CERTIFICATE: connection.getpeercert(binary_form=True)}
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._await(None)

@@ -23,6 +23,7 @@ Headers = list[tuple[bytes, bytes]]
 # https://connectrpc.com/docs/protocol#error-codes, as far as it is refused here.
 _STATUS = {
     Code.DEADLINE_EXCEEDED: 504,
+    Code.INTERNAL: 500,
     Code.RESOURCE_EXHAUSTED: 429,
     Code.UNAUTHENTICATED: 401,
     Code.UNIMPLEMENTED: 501,

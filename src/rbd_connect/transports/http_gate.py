@@ -96,12 +96,17 @@ class Gate:
             await self._admit(self._procedures[scope["raw_path"]], caller)
         except _Refused as refused:
             await _send(scope, send, refused, caller.request_id)
+        except Exception:  # noqa: BLE001 - it is logged
+            await _send(scope, send, _Refused(rpc.unforeseen(caller.request_id)), caller.request_id)
         else:
             # uvicorn cancels what is left when the time to drain has passed, and would log it as if something had gone
             # wrong; by then connectrpc has answered.
             with suppress(asyncio.CancelledError), tracebacks.dropped():
                 in_time = _in_time(receive, self._limits.body_timeout)
-                await self._app({**scope, "headers": headers}, in_time, _in_one_piece(send))
+                try:
+                    await self._app({**scope, "headers": headers}, in_time, _in_one_piece(send))
+                except Exception:  # noqa: BLE001 - it is logged
+                    await _send(scope, send, _Refused(rpc.unforeseen(caller.request_id)), caller.request_id)
 
     async def _admit(self, procedure: Procedure, caller: Caller) -> None:
         """Raises _Refused."""

@@ -7,20 +7,25 @@ import errno
 import logging
 import ssl
 import threading
+import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import grpc
 
 from ..errors import StartError
+from ..files import Stamps, stamps
 from ..setting_types import is_exposed
 from ..settings import TlsSettings
+from .certificates import Certificates, is_in_another_place
 
 __all__ = ["Tls"]
 
 _log = logging.getLogger(__name__)
 
-_Stamp = tuple[tuple[int, int, int], ...]
+_RETRY_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,23 @@ class _Material:
 
     context: ssl.SSLContext
     configuration: grpc.ServerCertificateConfiguration
+    certificates: Certificates
+
+
+class _NotUsedError(Exception):
+    """The files can be read, and are not to be used. Its text says why."""
+
+
+class _Context(ssl.SSLContext):
+    """Makes each connection by another context: that of the moment.
+
+    So a session is resumed by the context alone that began it: where authorities of clients are replaced, none is.
+    """
+
+    tls: "Tls"
+
+    def wrap_bio(self, *arguments: Any, **more: Any) -> ssl.SSLObject:  # noqa: ANN401 - ssl's own
+        return self.tls.current_context().wrap_bio(*arguments, **more)
 
 
 class Tls:
@@ -46,22 +68,26 @@ class Tls:
         self._client_ca = settings.client_ca
         self._client_ca_on = settings.client_ca_on
         self._lock = threading.Lock()
-        self._stamp = self._look()
+        self._stamps = self._look()
+        self._failed: float | None = None  # when the files could not be used, while they cannot
+        self._said: set[str] = set()
         try:
             self._material = self._read()
         except (OSError, ssl.SSLError) as error:
             raise StartError(f"tls: {self._problem(error)}.") from error
+        self._say_once(self._material.certificates.problem(datetime.now(UTC)))
+        self._tell_of_disorder()
         self._given_to_grpc = self._material
 
     def http_context(self) -> ssl.SSLContext:
         """Give a context whose every handshake uses the files of that moment."""
-
-        def use_current(connection: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _context: ssl.SSLContext) -> None:
-            connection.context = self._current().context
-
-        context = self._material.context
-        context.sni_callback = use_current
+        context = _Context(ssl.PROTOCOL_TLS_SERVER)
+        context.tls = self
         return context
+
+    def current_context(self) -> ssl.SSLContext:
+        """Give the context of the files as they are now."""
+        return self._current().context
 
     def grpc_credentials(self) -> grpc.ServerCredentials:
         """Give credentials whose every handshake uses the files of that moment."""
@@ -81,33 +107,61 @@ class Tls:
 
     def _current(self) -> _Material:
         with self._lock:
-            stamp = self._look()
-            if stamp != self._stamp:
-                self._stamp = stamp
-                try:
-                    self._material = self._read()
-                except (OSError, ssl.SSLError) as error:
-                    _log.error("tls: %s; the certificate that was read before stays in use", self._problem(error))
-                else:
-                    _log.info("tls: read %s anew", self._certificate)
+            now = self._look()
+            if now != self._stamps or (self._failed is not None and time.monotonic() - self._failed > _RETRY_SECONDS):
+                self._stamps = now
+                self._renew()
+            self._say_once(self._material.certificates.problem(datetime.now(UTC)))
             return self._material
 
-    def _look(self) -> _Stamp:
-        """Say what would be different of the files had they changed; files that are gone have no part in it."""
-        stamps = []
-        for path in self._files():
-            try:
-                status = path.stat()
-            except OSError:
-                continue
-            stamps.append((status.st_ino, status.st_mtime_ns, status.st_size))
-        return tuple(stamps)
+    def _renew(self) -> None:
+        """Read the files anew; where they cannot be used, they are tried again, since time alone may mend that."""
+        try:
+            self._material = self._read_to_replace()
+        except (OSError, ssl.SSLError, _NotUsedError) as error:
+            self._failed = time.monotonic()
+            self._say_once(f"{self._problem(error)}; the certificate that was read before stays in use")
+            return
+        self._failed = None
+        self._said.clear()
+        _log.info("tls: read %s anew", self._certificate)
+        self._tell_of_disorder()
+
+    def _read_to_replace(self) -> _Material:
+        """Read the files, for what is in use to be replaced. Raises OSError, ssl.SSLError, _NotUsedError."""
+        material = self._read()
+        if self._look() != self._stamps:
+            raise _NotUsedError(f"{self._certificate} and its key are being renewed")
+        now = datetime.now(UTC)
+        problem = material.certificates.problem(now)
+        if problem and not self._material.certificates.problem(now):
+            raise _NotUsedError(problem)
+        return material
+
+    def _tell_of_disorder(self) -> None:
+        if self._material.certificates.are_in_disorder:
+            _log.warning(
+                "tls: the certificates in %s are in the wrong order: each must be followed by that of its authority",
+                self._certificate,
+            )
+
+    def _say_once(self, problem: str) -> None:
+        """Log a problem, until another certificate is in use."""
+        if problem and problem not in self._said:
+            self._said.add(problem)
+            _log.error("tls: %s", problem)
+
+    def _look(self) -> Stamps:
+        return stamps(*self._files())
 
     def _files(self) -> list[Path]:
         return [path for path in (self._certificate, self._key, self._client_ca) if path is not None]
 
     def _read(self) -> _Material:
         """Read the files. Raises OSError, ssl.SSLError where they do not fit together."""
+        for path in self._files():
+            if path.exists() and not path.is_file():
+                raise OSError(errno.EINVAL, f"{path} is no file")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(["http/1.1"])
@@ -122,12 +176,20 @@ class Tls:
                 context.verify_mode = ssl.CERT_REQUIRED
             authorities = self._client_ca.read_bytes()
         pair = (self._key.read_bytes(), self._certificate.read_bytes())
-        return _Material(context, grpc.ssl_server_certificate_configuration([pair], authorities))
+        configuration = grpc.ssl_server_certificate_configuration([pair], authorities)
+        return _Material(context, configuration, Certificates(self._certificate, pair[1]))
 
-    def _problem(self, error: OSError | ssl.SSLError) -> str:
+    def _problem(self, error: OSError | ssl.SSLError | _NotUsedError) -> str:
+        if isinstance(error, _NotUsedError):
+            return str(error)
         files = " and ".join(map(str, self._files()))
         if isinstance(error, ssl.SSLError):
             match error.reason:
+                case "KEY_VALUES_MISMATCH" if is_in_another_place(self._certificate, self._key):
+                    return (
+                        f"the certificates in {self._certificate} are in the wrong order: the server's own must be "
+                        "the first, and each must be followed by that of its authority"
+                    )
                 case "KEY_VALUES_MISMATCH":
                     return f"the key {self._key} is not that of the certificate {self._certificate}"
                 case "NO_CERTIFICATE_OR_CRL_FOUND":

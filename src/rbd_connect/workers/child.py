@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import socket
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import Any, cast
 from ..ceph.admin_socket import new_place
 from ..progress import Progress, current
 from .channel import Call, Connected, Decoder, Hello, Outcome, Ping, Pong, encode
+from .output import Output
 
 __all__ = ["Child", "ProcessEndedError", "start"]
 
@@ -63,6 +65,7 @@ class Child(asyncio.Protocol):
         self._decoder = Decoder()
         self._transport: asyncio.WriteTransport
         self._process: asyncio.subprocess.Process
+        self._output: Output
         self._idle = asyncio.Event()
         self._idle.set()
         self._is_to_end = False
@@ -80,9 +83,10 @@ class Child(asyncio.Protocol):
         self._transport = cast("asyncio.WriteTransport", transport)
         self._transport.write(encode(self._hello))
 
-    def begin(self, process: asyncio.subprocess.Process) -> None:
-        """Say which process has the other end of the socket."""
+    def begin(self, process: asyncio.subprocess.Process, output: Output) -> None:
+        """Say which process has the other end of the socket, and where what it writes comes."""
         self._process = process
+        self._output = output
         self._watching = asyncio.create_task(self._watch())
 
     def abandon(self) -> None:
@@ -132,6 +136,9 @@ class Child(asyncio.Protocol):
             self._process.kill()
             await self._process.wait()
         self._remove_remains()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_END_SECONDS):
+                await self._output.ended()
 
     def data_received(self, data: bytes) -> None:
         for message in self._decoder.feed(data):
@@ -233,14 +240,22 @@ async def start(hello: Hello, *, on_stale: Callable[[Child], None], on_death: Ca
         _, child = await asyncio.get_running_loop().create_unix_connection(
             lambda: Child(hello, on_stale, on_death), sock=ours
         )
+        output, stderr = await Output.open(hello.config.scope)
         # -P: a file of the working directory is no module of ours.
         words = ("-P", "-m", "rbd_connect.workers.process", str(theirs.fileno()), hello.config.scope)
         try:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, *words, stdin=asyncio.subprocess.DEVNULL, pass_fds=[theirs.fileno()]
+                sys.executable,
+                *words,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=stderr,  # the server's own is the audit's
+                stderr=stderr,
+                pass_fds=[theirs.fileno()],
             )
         except OSError:
             child.abandon()
             raise
-    child.begin(process)
+        finally:
+            os.close(stderr)
+    child.begin(process, output)
     return child

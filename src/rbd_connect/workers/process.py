@@ -20,8 +20,9 @@ from typing import Any
 from ..ceph.cluster import Cluster
 from ..ceph.sockets import Sockets
 from ..errors import ServiceError
-from ..log import configure
+from ..log import configure_worker
 from ..progress import Progress, followed
+from ..secrecy import keep_memory_secret
 from .channel import Call, Connected, Decoder, Hello, Outcome, Ping, Pong, encode
 from .threads import Threads
 
@@ -42,7 +43,8 @@ def main() -> None:
     # A terminal and a service manager signal the server too, and it knows when a worker is to end.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    configure()
+    configure_worker()
+    keep_memory_secret()
     _let_server_go_first()
     # librados' admin socket is for this user alone, whatever the server was started with.
     os.umask(os.umask(_NOBODY_ELSE_WRITES) | _NOBODY_ELSE_WRITES)

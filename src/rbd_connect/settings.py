@@ -41,6 +41,18 @@ class LimitSettings(Section):
     header_timeout: PositiveInt = Field(10, description="Seconds that a client has to send a request's headers.")
     body_timeout: PositiveInt = Field(30, description="Seconds that a client has to send a request's body.")
     idle_timeout: PositiveInt = Field(75, description="Seconds that a connection is kept open between requests.")
+    header_lines: PositiveInt = Field(128, description="Headers that a request may have.")
+    chunks: PositiveInt = Field(1024, description="Chunks in which the body of a request may come.")
+    linger_timeout: PositiveInt = Field(
+        10,
+        description="Seconds for which the rest of a refused request is read and dropped, so that its answer arrives.",
+    )
+    linger_bytes: PositiveInt = Field(
+        8 << 20, description="Bytes of the rest of a refused request that are read and dropped at the most."
+    )
+    connection_age: PositiveInt = Field(
+        1800, description="Seconds after which a connection takes no more requests, so that clients find other servers."
+    )
 
 
 class TlsSettings(Section):

@@ -16,6 +16,8 @@ __all__ = [
     "no_version",
     "not_supported",
     "too_large",
+    "too_many_chunks",
+    "too_many_header_lines",
     "too_many_headers",
     "too_slow",
     "unknown_content_type",
@@ -102,6 +104,18 @@ def bad_http(grpc_address: str) -> ServiceError:
 def too_many_headers(limit: int) -> ServiceError:
     return ServiceError(
         Code.RESOURCE_EXHAUSTED, "HEADERS_TOO_LARGE", f"A request's headers may have {limit} bytes at the most."
+    )
+
+
+def too_many_header_lines(limit: int) -> ServiceError:
+    return ServiceError(
+        Code.RESOURCE_EXHAUSTED, "HEADERS_TOO_LARGE", f"A request may have {limit} headers at the most."
+    )
+
+
+def too_many_chunks(limit: int) -> ServiceError:
+    return ServiceError(
+        Code.RESOURCE_EXHAUSTED, "MESSAGE_TOO_LARGE", f"A request's body may come in {limit} chunks at the most."
     )
 
 

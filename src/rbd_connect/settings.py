@@ -26,12 +26,34 @@ __all__ = [
 
 class ListenSettings(Section):
     http: ListenAddress = Field(
-        Address("127.0.0.1", 8080), description="Where Connect and gRPC-Web are served, HOST:PORT."
+        Address("127.0.0.1", 8080), description="Where Connect and gRPC-Web are served, HOST:PORT or unix:PATH."
     )
-    grpc: ListenAddress = Field(Address("127.0.0.1", 50051), description="Where gRPC is served, HOST:PORT.")
+    grpc: ListenAddress = Field(
+        Address("127.0.0.1", 50051), description="Where gRPC is served, HOST:PORT or unix:PATH."
+    )
+    probes: ListenAddress | None = Field(
+        None,
+        description="Where /healthz and /readyz are served alone, HOST:PORT or unix:PATH: without TLS, credentials or "
+        "any name. They are served with the calls, too.",
+    )
+    drain_delay: NonNegativeInt = Field(
+        0,
+        description="Seconds for which calls are still taken once the server is told to stop, while /readyz and gRPC's "
+        "health say no.",
+    )
     drain_timeout: PositiveInt = Field(
         30, description="Seconds that calls in flight have to end once the server is told to stop."
     )
+
+    def clashes(self) -> Iterator[str]:
+        """Say which addresses are the same."""
+        named: dict[Address, str] = {}
+        for name, address in (("http", self.http), ("grpc", self.grpc), ("probes", self.probes)):
+            if address is None or (address.path is None and not address.port):
+                continue
+            if address in named:
+                yield f"listen.{name}: {address} is listen.{named[address]}, too; give each listener one of its own"
+            named[address] = name
 
 
 class LimitSettings(Section):
@@ -41,6 +63,14 @@ class LimitSettings(Section):
     header_timeout: PositiveInt = Field(10, description="Seconds that a client has to send a request's headers.")
     body_timeout: PositiveInt = Field(30, description="Seconds that a client has to send a request's body.")
     idle_timeout: PositiveInt = Field(75, description="Seconds that a connection is kept open between requests.")
+    connections: PositiveInt = Field(
+        2048,
+        description="Connections for HTTP at the most. Then those that have waited longest for a request are closed.",
+    )
+    grpc_connections: PositiveInt = Field(
+        16384, description="Connections for gRPC at the most. More are refused: silent ones end after header_timeout."
+    )
+    handshakes: PositiveInt = Field(512, description="TLS handshakes at a time; then the oldest are given up.")
     header_lines: PositiveInt = Field(128, description="Headers that a request may have.")
     chunks: PositiveInt = Field(1024, description="Chunks in which the body of a request may come.")
     linger_timeout: PositiveInt = Field(
@@ -49,6 +79,10 @@ class LimitSettings(Section):
     )
     linger_bytes: PositiveInt = Field(
         8 << 20, description="Bytes of the rest of a refused request that are read and dropped at the most."
+    )
+    streams: PositiveInt = Field(256, description="gRPC calls at a time on one connection; more wait there.")
+    watches: PositiveInt = Field(
+        256, description="Streams of gRPC's health and reflection at a time; more are refused."
     )
     connection_age: PositiveInt = Field(
         1800, description="Seconds after which a connection takes no more requests, so that clients find other servers."
@@ -179,6 +213,7 @@ class Settings(Section):
                         f"listen.{name}: {address} can be reached by others, and nobody has to say who he is. Set "
                         "auth.tokens or issuers, or listen on 127.0.0.1; if you know who can reach it, say --insecure"
                     )
+        yield from self.listen.clashes()
         if not self.with_authentication and self.grants:
             yield "grants: are to nobody, since nobody can say who he is. Set auth.tokens or issuers"
         for number, grant in enumerate(self.grants):

@@ -12,20 +12,25 @@ from connectrpc.code import Code
 from connectrpc.compression.gzip import GzipCompression
 from connectrpc.errors import ConnectError
 from google.protobuf.message import Message
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 
 from .. import rpc
 from ..caller import REQUEST_ID_HEADER, Caller
 from ..errors import ListenError, ServiceError
 from ..front import Front
+from ..listening import owned, refuse_used
 from ..procedures import PROCEDURES, SERVICE_NAME, Procedure
+from ..readiness import Readiness
 from ..setting_types import Address
-from ..settings import LimitSettings, Settings
+from ..settings import Settings
 from . import refusals
 from .grpc_caller import Context, caller_of
+from .grpc_health import Health
 from .grpc_log import quieten
+from .grpc_options import channel_arguments
 from .grpc_schema import add_reflection
-from .http_connection import MAX_HEADER_BYTES
+from .grpc_streams import Streams
+from .http_parser import MAX_HEADER_BYTES
 from .status import status_message
 from .tls import Tls
 
@@ -33,9 +38,7 @@ __all__ = ["GrpcServer"]
 
 _GZIP = GzipCompression()
 _GZIP_MAGIC = b"\x1f\x8b"
-_IDENTITY_AND_GZIP = 1 << 0 | 1 << 2
 _HEAD_START_SECONDS = 0.02
-_LEAST_PING_MILLISECONDS = 500
 _DETAILS_KEY = "grpc-status-details-bin"
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -43,19 +46,25 @@ _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 class GrpcServer:
     """A listener for gRPC. It is made, started and drained on one event loop."""
 
-    def __init__(self, front: Front, settings: Settings, tls: Tls | None) -> None:
+    def __init__(
+        self, front: Front, readiness: Readiness, settings: Settings, tls: Tls | None, *, connections: int
+    ) -> None:
         self._tls = tls
         self._calls = _Calls(front, settings)
-        self._health = health.aio.HealthServicer()
+        limits = settings.limits
+        streams = Streams(limits.watches)
         quieten()
-        self._server = grpc.aio.server(options=_options(settings.limits))
+        self._server = grpc.aio.server(options=channel_arguments(limits, settings.calls, connections))
         self._server.add_generic_rpc_handlers((self._calls.handlers(),))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        add_reflection(self._server, (SERVICE_NAME, health.SERVICE_NAME))
+        health_pb2_grpc.add_HealthServicer_to_server(
+            Health(readiness, (SERVICE_NAME,), streams, limits.connection_age), self._server
+        )
+        add_reflection(self._server, (SERVICE_NAME, health.SERVICE_NAME), streams, limits.idle_timeout)
         self._server.add_generic_rpc_handlers((_EveryOther(),))
 
     async def start(self, address: Address) -> Address:
         """Listen, and give the address with the port that was chosen. Raises ListenError."""
+        refuse_used("grpc", address)
         try:
             if self._tls is None:
                 port = self._server.add_insecure_port(str(address))
@@ -64,41 +73,20 @@ class GrpcServer:
         except RuntimeError as error:
             raise ListenError("grpc", address, "the address cannot be had; it may be in use") from error
         await self._server.start()
-        await self._health.set(SERVICE_NAME, health_pb2.HealthCheckResponse.SERVING)
+        if address.path is not None:
+            owned(address.path)
+            return address
         return Address(address.host, port)
 
     async def drain(self, seconds: float) -> None:
-        """Say NOT_SERVING, take no more calls, and return when those in flight have ended or ``seconds`` have passed.
+        """Take no more calls, and return when those in flight have ended or ``seconds`` have passed.
 
         Who watches the health or has reflection open is not waited for.
         """
-        await self._health.enter_graceful_shutdown()
         stopped = asyncio.ensure_future(self._server.stop(seconds))
         await asyncio.wait([stopped, asyncio.ensure_future(self._calls.ended())], return_when=asyncio.FIRST_COMPLETED)
         await self._server.stop(0)
         await stopped
-
-
-def _options(limits: LimitSettings) -> tuple[tuple[str, int], ...]:
-    """Channel arguments. https://grpc.github.io/grpc/core/group__grpc__arg__keys.html"""
-    return (
-        # Else a second server on the same address would silently take half of the calls.
-        ("grpc.so_reuseport", 0),
-        # Decompression has no bound there, so it is done here.
-        ("grpc.per_message_decompression", 0),
-        ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_AND_GZIP),
-        # Beyond this grpc refuses by itself; up to it, a message that is too large is told so as every error is told.
-        ("grpc.max_receive_message_length", 4 * limits.message_bytes),
-        # Between its two limits grpc refuses at random, so ours comes before either.
-        ("grpc.max_metadata_size", 4 * MAX_HEADER_BYTES),
-        ("grpc.absolute_max_metadata_size", 4 * MAX_HEADER_BYTES),
-        ("grpc.server_handshake_timeout_ms", limits.header_timeout * 1000),
-        ("grpc.max_connection_idle_ms", limits.idle_timeout * 1000),
-        # By default, who asks more often than every five minutes whether a quiet connection lives loses it, and his
-        # calls. https://github.com/grpc/grpc/blob/master/doc/keepalive.md
-        ("grpc.http2.min_ping_interval_without_data_ms", _LEAST_PING_MILLISECONDS),
-        ("grpc.keepalive_permit_without_calls", 1),
-    )
 
 
 class _Calls:

@@ -8,6 +8,8 @@ from ..caller import REQUEST_ID_HEADER, Caller, request_id_of
 if TYPE_CHECKING:
     from asgiref.typing import HTTPScope
 
+    from .peer import Peer
+
 __all__ = ["caller_of"]
 
 
@@ -16,13 +18,13 @@ def caller_of(scope: "HTTPScope") -> Caller:
 
     His address is the connection's: what a header says of it, anybody can say.
     """
-    host, port = scope["client"] or ("", 0)
+    peer: Peer = scope["state"]["peer"]  # the connection puts it there
     content_type = b"".join(_values(scope, b"content-type"))
     return Caller(
         request_id=request_id_of([value.decode("latin-1") for value in _values(scope, REQUEST_ID_HEADER.encode())]),
         transport="grpc-web" if content_type.lower().startswith(b"application/grpc-web") else "connect",
-        peer=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
-        door=Door(host, with_tls=scope["scheme"] == "https"),
+        peer=str(peer),
+        door=Door(peer.host, with_tls=scope["scheme"] == "https"),
         authorizations=[value.decode("latin-1") for value in _values(scope, b"authorization")],
     )
 

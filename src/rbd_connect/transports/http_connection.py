@@ -5,7 +5,7 @@ And whatever is no HTTP is refused in the form in which every other request is.
 
 import asyncio
 import socket
-from typing import Any, ClassVar
+from dataclasses import dataclass
 
 import h11
 from uvicorn.config import Config
@@ -21,8 +21,10 @@ from . import refusals
 from .http_errors import connect_response
 from .http_parser import MAX_HEADER_BYTES, Parser
 from .http_transport import HttpTransport
+from .peer import Peer
+from .room import Place
 
-__all__ = ["MAX_HEADER_BYTES", "HttpConnection", "connection_class"]
+__all__ = ["MAX_HEADER_BYTES", "HttpConnection", "Serving"]
 
 # More than a body may take, so that the application, which has better words, is the first to give up.
 _GRACE_SECONDS = 2
@@ -42,19 +44,14 @@ _Sentinel = type[h11.IDLE] | type[h11.SEND_BODY]
 class HttpConnection(H11Protocol):
     """What a client sends is a request's head (``header_timeout``), then its body (``body_timeout``)."""
 
-    limits: ClassVar[LimitSettings]
-    grpc_address: ClassVar[str]
     transport: HttpTransport
     conn: Parser
 
-    def __init__(
-        self,
-        config: Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
+    def __init__(self, serving: "Serving", peer: Peer, place: Place) -> None:
+        super().__init__(serving.config, serving.state, {"peer": peer})
+        self.limits = serving.limits
+        self._grpc_address = serving.grpc_address
+        self._place = place
         self.conn = Parser(self.limits, self._is_last)
         self.timeout_keep_alive = self.limits.idle_timeout + _KEPT_LONGER_SECONDS
         self._awaited: _Sentinel | None = None
@@ -66,6 +63,7 @@ class HttpConnection(H11Protocol):
         super().connection_made(transport)
         # asyncio's transports read as much as this says; those over TLS have a bound of their own.
         transport.max_size = _READ_BYTES  # type: ignore[attr-defined]
+        self._place.give_way = transport.abort
         self.transport = HttpTransport(transport, self.limits)
         self.flow = FlowControl(self.transport)
         self._await(h11.IDLE)
@@ -101,6 +99,7 @@ class HttpConnection(H11Protocol):
         if self._asking is not None:
             self._asking.cancel()
         self.transport.lost()
+        self._place.leave()
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
@@ -119,7 +118,7 @@ class HttpConnection(H11Protocol):
         elif self.conn.status_hint == _TOO_LARGE:
             self._refuse(refusals.too_many_headers(MAX_HEADER_BYTES), 431)
         else:
-            self._refuse(refusals.bad_http(self.grpc_address), self.conn.status_hint)
+            self._refuse(refusals.bad_http(self._grpc_address), self.conn.status_hint)
 
     @property
     def _is_answering(self) -> bool:
@@ -132,6 +131,10 @@ class HttpConnection(H11Protocol):
     def _settle(self) -> None:
         """Start or stop the clock by what the client has to send now."""
         state = self.conn.their_state
+        if self._is_answering and state in {h11.DONE, h11.MUST_CLOSE}:
+            self._place.serve()
+        else:
+            self._place.wait()
         if self.transport.is_closing():
             self._await(None)
         elif state is h11.SEND_BODY or (state is h11.IDLE and self.conn.has_unread):
@@ -202,6 +205,15 @@ class HttpConnection(H11Protocol):
             self.cycle.message_event.set()
 
 
-def connection_class(limits: LimitSettings, grpc_address: str) -> type[HttpConnection]:
-    """Give the class that uvicorn is to make its connections of."""
-    return type("Connection", (HttpConnection,), {"limits": limits, "grpc_address": grpc_address})
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What the connections of a listener have in common."""
+
+    config: Config
+    state: ServerState
+    limits: LimitSettings
+    grpc_address: str
+
+    def connection(self, peer: Peer, place: Place) -> HttpConnection:
+        """Make the protocol of a connection."""
+        return HttpConnection(self, peer, place)

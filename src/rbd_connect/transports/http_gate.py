@@ -19,8 +19,8 @@ from ..procedures import PROCEDURES, Procedure
 from ..settings import Settings
 from . import refusals, tracebacks
 from .http_caller import caller_of
-from .http_connection import MAX_HEADER_BYTES
 from .http_errors import send_connect, send_grpc_web
+from .http_parser import MAX_HEADER_BYTES
 
 if TYPE_CHECKING:
     from asgiref.typing import (

@@ -14,6 +14,7 @@ __all__ = ["linger"]
 
 # What is read here is looked at by nobody, so all connections read into the same place.
 _NOWHERE = memoryview(bytearray(256 * 1024))
+_PAUSE_SECONDS = 0.01
 
 
 def linger(transport: asyncio.Transport, most_bytes: int, seconds: float) -> None:
@@ -52,7 +53,9 @@ class _Lingering(asyncio.BufferedProtocol):
         self._transport = transport
         self._left = most_bytes
         self._before = transport.get_protocol()
-        self._timer = asyncio.get_running_loop().call_later(seconds, transport.abort)
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(seconds, transport.abort)
+        self._pause: asyncio.TimerHandle | None = None
         transport.set_protocol(self)
         transport.resume_reading()
 
@@ -60,9 +63,13 @@ class _Lingering(asyncio.BufferedProtocol):
         return _NOWHERE
 
     def buffer_updated(self, nbytes: int) -> None:
+        """Read no more for a moment, so that what is dropped does not take the time of others."""
         self._left -= nbytes
         if self._left < 0:
             self._transport.abort()
+        else:
+            self._transport.pause_reading()
+            self._pause = self._loop.call_later(_PAUSE_SECONDS, self._transport.resume_reading)
 
     def pause_writing(self) -> None:
         """Nothing is written any more."""
@@ -72,4 +79,6 @@ class _Lingering(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
+        if self._pause is not None:
+            self._pause.cancel()
         self._before.connection_lost(exc)

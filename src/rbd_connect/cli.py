@@ -47,8 +47,9 @@ def serve(context: click.Context, /, config: Path | None, **_options: object) ->
         def say(listening: server.Listening) -> None:
             scopes = ", ".join(settings.scopes)
             scheme = "https" if listening.with_tls else "http"
-            probes = f", and probes on http://{listening.probes}" if listening.probes else ""
-            click.echo(f"serving {scopes} on {scheme}://{listening.http}, and gRPC on {listening.grpc}{probes}")
+            click.echo(f"serving {scopes} on {scheme}://{listening.http}, and gRPC on {listening.grpc}")
+            if listening.probes is not None:
+                click.echo(f"answering probes on http://{listening.probes}")
 
         server.serve(settings, say, Source(config, lambda: load_given(context, config)))
 

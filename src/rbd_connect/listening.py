@@ -12,7 +12,15 @@ from .errors import ListenError
 from .setting_types import Address
 from .settings import LimitSettings
 
-__all__ = ["allow_many_connections", "bind", "connections_for_each", "owned", "refuse_used"]
+__all__ = [
+    "allow_many_connections",
+    "bind",
+    "close_listener",
+    "connections_for_each",
+    "owned",
+    "refuse_used",
+    "spelled_out",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -21,7 +29,8 @@ _BACKLOG = 2048
 _KEPT_DESCRIPTORS = 256
 _LEAST_CONNECTIONS = 32
 _TRIES = 16
-_NOT_HERE = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
+_LOCALHOST = "localhost"
+_LOOPBACK = ("127.0.0.1", "::1")
 _OWNER_AND_GROUP = 0o660
 
 
@@ -63,15 +72,41 @@ def bind(name: str, address: Address) -> tuple[list[socket.socket], Address]:
         raise ListenError(name, address, str(error.strerror)) from error
 
 
+def spelled_out(address: Address) -> list[Address]:
+    """Give the addresses that a name stands for, as far as this machine has them. Raises OSError.
+
+    localhost is both loopback addresses, whatever the file hosts says: https://www.rfc-editor.org/rfc/rfc6761#section-6.3
+    """
+    if address.path is not None:
+        return [address]
+    if address.host == _LOCALHOST:
+        return [Address(host, address.port) for host in _LOOPBACK if _is_here(host)]
+    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    return [Address(str(host), address.port) for host in dict.fromkeys(sockaddr[0] for *_, sockaddr in found)]
+
+
 def refuse_used(name: str, address: Address) -> None:
-    """Raise ListenError where a socket in the file system is another server's; one that was left behind is no bar."""
-    if address.path is None or not address.path.is_socket():
+    """Raise ListenError where an address is another server's. A socket in the file system that was left is removed."""
+    if address.path is None:
+        sockets, _ = bind(name, address)
+        for probe in sockets:
+            probe.close()
+        return
+    if not address.path.is_socket():
         return
     with socket.socket(socket.AF_UNIX) as probe, suppress(ConnectionRefusedError, FileNotFoundError):
         probe.connect(str(address.path))
         raise ListenError(name, address, os.strerror(errno.EADDRINUSE))
     with suppress(FileNotFoundError):
         address.path.unlink()
+
+
+def close_listener(listener: socket.socket) -> None:
+    """Close a socket that listens, and leave nothing of it in the file system."""
+    path = listener.getsockname() if listener.family == socket.AF_UNIX else None
+    listener.close()
+    if path is not None:
+        Path(path).unlink(missing_ok=True)
 
 
 def owned(path: Path) -> None:
@@ -103,32 +138,38 @@ def _listen_on_all(address: Address) -> tuple[list[socket.socket], Address]:
 
 
 def _listen_once(address: Address) -> list[socket.socket]:
-    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
     port = address.port
-    failure: OSError | None = None
     with ExitStack() as stack:
         listeners: list[socket.socket] = []
-        for family, _, _, _, (host, *_) in dict.fromkeys(found):
-            try:
-                listener = _listen(family, str(host), port, is_alone=len(found) == 1)
-            except OSError as error:
-                if error.errno not in _NOT_HERE:
-                    raise
-                failure = error  # as on a machine without IPv6
-                continue
-            listeners.append(stack.enter_context(listener))
+        addresses = spelled_out(address)
+        for host, _ in addresses:
+            listener = stack.enter_context(_listen(host, port, is_alone=len(addresses) == 1))
+            listeners.append(listener)
             port = listener.getsockname()[1]
-        if not listeners and failure is not None:
-            raise failure
         stack.pop_all()
     return listeners
 
 
-def _listen(family: int, host: str, port: int, *, is_alone: bool) -> socket.socket:
+def _is_here(host: str) -> bool:
+    """Say whether an address is one of this machine's: without IPv6, ::1 is not."""
+    try:
+        with socket.socket(_family(host)) as probe:
+            probe.bind((host, 0))
+    except OSError:
+        return False
+    return True
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def _listen(host: str, port: int, *, is_alone: bool) -> socket.socket:
     """Make a socket that says it is TCP's: asyncio sets TCP_NODELAY on connections of no other.
 
     Without it, the second write of an answer waits for the client's delayed acknowledgement of the first: 40 ms.
     """
+    family = _family(host)
     with ExitStack() as stack:
         listener = stack.enter_context(socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP))
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -8,7 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from types import FrameType
 
@@ -18,7 +18,7 @@ from .access.policy import Policy
 from .audit import Audit
 from .calls import Calls
 from .front import Front
-from .listening import allow_many_connections, bind, connections_for_each
+from .listening import allow_many_connections, bind, close_listener, connections_for_each
 from .readiness import Readiness
 from .reload import Source, reloading
 from .service import StorageService
@@ -64,17 +64,18 @@ async def _serve(settings: Settings, on_ready: Callable[[Listening], None], sour
     readiness = Readiness(calls)
     tls = Tls(settings.tls) if settings.tls.certificate else None
     http_size, grpc_size = connections_for_each(settings.limits)
-    sockets, http_address = bind("http", settings.listen.http)
-    grpc_server = GrpcServer(front, readiness, settings, tls, connections=grpc_size)
-    grpc_address = await grpc_server.start(settings.listen.grpc)
     probes = Probes(readiness, front)
-    http_server = HttpServer(application(front, probes, settings, grpc_address=str(grpc_address)), settings, tls)
-    http_server.listen(sockets, size=http_size, grpc_address=grpc_address)
-    probes_address = None
-    if settings.listen.probes is not None:
-        sockets, probes_address = bind("probes", settings.listen.probes)
-        http_server.listen_for_probes(sockets, probes.alone())
-    listening = Listening(http_address, grpc_address, probes_address, with_tls=tls is not None)
+    grpc_server = GrpcServer(front, readiness, settings, tls, connections=grpc_size)
+    with ExitStack() as stack:
+        http_sockets, http_address = _bind("http", settings.listen.http, stack)
+        probe_sockets, probes_address = _bind("probes", settings.listen.probes, stack)
+        grpc_address = await grpc_server.start(settings.listen.grpc)
+        stack.pop_all()
+    app = application(front, probes, settings, grpc_address=str(grpc_address))
+    http_server = HttpServer(app, settings, tls, is_draining=lambda: readiness.is_draining)
+    http_server.listen(http_sockets, size=http_size, grpc_address=grpc_address)
+    http_server.listen_for_probes(probe_sockets, probes.alone())
+    listening = Listening(http_address or settings.listen.http, grpc_address, probes_address, with_tls=tls is not None)
     _warn(settings)
     server = _Server(http_server, grpc_server, readiness, lambda: on_ready(listening))
     await calls.start()
@@ -88,6 +89,16 @@ async def _serve(settings: Settings, on_ready: Callable[[Listening], None], sour
         logging.shutdown()
         os._exit(1)
     await calls.stop()
+
+
+def _bind(name: str, address: Address | None, stack: ExitStack) -> tuple[list[socket.socket], Address | None]:
+    """Listen where that is set, until ``stack`` ends. Raises ListenError."""
+    if address is None:
+        return [], None
+    sockets, bound = bind(name, address)
+    for listener in sockets:
+        stack.callback(close_listener, listener)
+    return sockets, bound
 
 
 def _warn(settings: Settings) -> None:

@@ -18,7 +18,7 @@ from .. import rpc
 from ..caller import REQUEST_ID_HEADER, Caller
 from ..errors import ListenError, ServiceError
 from ..front import Front
-from ..listening import owned, refuse_used
+from ..listening import owned, refuse_used, spelled_out
 from ..procedures import PROCEDURES, SERVICE_NAME, Procedure
 from ..readiness import Readiness
 from ..setting_types import Address
@@ -65,18 +65,23 @@ class GrpcServer:
     async def start(self, address: Address) -> Address:
         """Listen, and give the address with the port that was chosen. Raises ListenError."""
         refuse_used("grpc", address)
+        port = address.port
         try:
-            if self._tls is None:
-                port = self._server.add_insecure_port(str(address))
-            else:
-                port = self._server.add_secure_port(str(address), self._tls.grpc_credentials())
-        except RuntimeError as error:
+            for host, _ in spelled_out(address):
+                port = self._listen(Address(host, port))
+        except (OSError, RuntimeError) as error:
             raise ListenError("grpc", address, "the address cannot be had; it may be in use") from error
         await self._server.start()
         if address.path is not None:
             owned(address.path)
             return address
         return Address(address.host, port)
+
+    def _listen(self, address: Address) -> int:
+        """Raises RuntimeError."""
+        if self._tls is None:
+            return self._server.add_insecure_port(str(address))
+        return self._server.add_secure_port(str(address), self._tls.grpc_credentials())
 
     async def drain(self, seconds: float) -> None:
         """Take no more calls, and return when those in flight have ended or ``seconds`` have passed.

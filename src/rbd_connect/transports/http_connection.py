@@ -5,6 +5,7 @@ And whatever is no HTTP is refused in the form in which every other request is.
 
 import asyncio
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import h11
@@ -51,6 +52,7 @@ class HttpConnection(H11Protocol):
         super().__init__(serving.config, serving.state, {"peer": peer})
         self.limits = serving.limits
         self._grpc_address = serving.grpc_address
+        self._is_draining = serving.is_draining
         self._place = place
         self.conn = Parser(self.limits, self._is_last)
         self.timeout_keep_alive = self.limits.idle_timeout + _KEPT_LONGER_SECONDS
@@ -126,7 +128,9 @@ class HttpConnection(H11Protocol):
 
     def _is_last(self) -> bool:
         """Say whether the answer that is to be sent now is the connection's last."""
-        return self.cycle is not None and (not self.cycle.keep_alive or self.loop.time() > self._last_from)
+        if self.cycle is None:
+            return False
+        return not self.cycle.keep_alive or self.loop.time() > self._last_from or self._is_draining()
 
     def _settle(self) -> None:
         """Start or stop the clock by what the client has to send now."""
@@ -213,6 +217,8 @@ class Serving:
     state: ServerState
     limits: LimitSettings
     grpc_address: str
+    # Whether the server is told to stop; then each answer is its connection's last.
+    is_draining: Callable[[], bool]
 
     def connection(self, peer: Peer, place: Place) -> HttpConnection:
         """Make the protocol of a connection."""

@@ -10,6 +10,7 @@ import time
 from asyncio.sslproto import SSLProtocol
 from collections.abc import Awaitable, Callable, Sequence
 
+from ..listening import close_listener
 from .http_connection import Serving
 from .peer import Peer
 from .room import Place, Room
@@ -58,7 +59,7 @@ class HttpListener:
         for listener in self._sockets:
             if listener.fileno() >= 0:
                 loop.remove_reader(listener)
-                listener.close()
+                close_listener(listener)
         for task in self._tasks:
             task.cancel()
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -28,8 +28,11 @@ _PROBE_CONNECTIONS = 64
 class HttpServer:
     """Listeners for HTTP. uvicorn's server opens and closes it as one of its own."""
 
-    def __init__(self, app: "ASGI3Application", settings: Settings, tls: Tls | None) -> None:
+    def __init__(
+        self, app: "ASGI3Application", settings: Settings, tls: Tls | None, *, is_draining: Callable[[], bool]
+    ) -> None:
         self._settings = settings
+        self._is_draining = is_draining
         self.config = _config(app, settings, tls)
         self.state = ServerState()
         self.drain_delay = settings.listen.drain_delay
@@ -39,13 +42,15 @@ class HttpServer:
 
     def listen(self, sockets: Sequence[socket.socket], *, size: int, grpc_address: Address) -> None:
         """Take sockets for calls."""
-        serving = Serving(self.config, self.state, self._settings.limits, str(grpc_address))
+        serving = Serving(self.config, self.state, self._settings.limits, str(grpc_address), self._is_draining)
         self._listeners.append(HttpListener(sockets, serving, _introduce, size=size))
 
     def listen_for_probes(self, sockets: Sequence[socket.socket], app: "ASGI3Application") -> None:
         """Take sockets for probes alone, which is plain HTTP, and open for as long as the process lives."""
         config = _config(app, self._settings, None)
-        serving = Serving(config, self._probe_state, self._settings.limits, str(self._settings.listen.grpc))
+        serving = Serving(
+            config, self._probe_state, self._settings.limits, str(self._settings.listen.grpc), self._is_draining
+        )
         self._probes = HttpListener(sockets, serving, _introduce, size=_PROBE_CONNECTIONS)
 
     def start(self) -> None:

@@ -28,6 +28,7 @@ from .transports.grpc_server import GrpcServer
 from .transports.http import application
 from .transports.http_probes import Probes
 from .transports.http_server import HttpServer
+from .transports.proxies import Proxies
 from .transports.tls import Tls
 
 __all__ = ["Listening", "allow_many_connections", "serve"]
@@ -64,7 +65,7 @@ async def _serve(settings: Settings, on_ready: Callable[[Listening], None], sour
     readiness = Readiness(calls)
     tls = Tls(settings.tls) if settings.tls.certificate else None
     http_size, grpc_size = connections_for_each(settings.limits)
-    probes = Probes(readiness, front)
+    probes = Probes(readiness, front, Proxies(settings.proxies))
     grpc_server = GrpcServer(front, readiness, settings, tls, connections=grpc_size)
     with ExitStack() as stack:
         http_sockets, http_address = _bind("http", settings.listen.http, stack)

@@ -1,6 +1,7 @@
 """Settings: what may be set, and what holds where nothing is."""
 
 from collections.abc import Iterator
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -17,6 +18,7 @@ __all__ = [
     "CorsSettings",
     "LimitSettings",
     "ListenSettings",
+    "ProxySettings",
     "ScopeSettings",
     "Settings",
     "TlsSettings",
@@ -111,6 +113,30 @@ class TlsSettings(Section):
         return self
 
 
+Network = IPv4Network | IPv6Network | Literal["unix"]
+
+
+class ProxySettings(Section):
+    trusted: Annotated[tuple[Network, ...], BeforeValidator(words)] = Field(
+        (),
+        description="Networks of proxies that are believed when they say whom they speak for: 10.1.2.0/24, several "
+        "with commas; unix is whoever comes by a socket in the file system.",
+    )
+    header: Literal["x-forwarded-for", "forwarded"] = Field(
+        "x-forwarded-for",
+        description="How they say it: x-forwarded-for, with X-Forwarded-Proto, or forwarded. The other is not read.",
+    )
+    proxy_protocol: bool = Field(
+        default=False, description="On the HTTP listener, they begin each connection with the PROXY protocol, 1 or 2."
+    )
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        if self.proxy_protocol and not self.trusted:
+            raise ValueError("proxy_protocol is for trusted proxies; name them in trusted")
+        return self
+
+
 class CorsSettings(Section):
     origins: Annotated[tuple[Origin, ...], BeforeValidator(words)] = Field(
         (), description="Origins whose pages browsers let call: https://console.example.com, several with commas."
@@ -177,6 +203,7 @@ class Settings(Section):
     listen: ListenSettings = ListenSettings()
     limits: LimitSettings = LimitSettings()
     tls: TlsSettings = TlsSettings()
+    proxies: ProxySettings = ProxySettings()
     cors: CorsSettings = CorsSettings()
     connect: ConnectSettings = ConnectSettings()
     calls: CallSettings = CallSettings()

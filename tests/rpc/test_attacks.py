@@ -35,6 +35,7 @@ LIMITS = (
     f"--limits-connections={CONNECTIONS}",
     "--limits-handshakes=150",
     "--limits-watches=16",
+    "--limits-streams=64",
 )
 FEW_FILES = ("prlimit", f"--nofile={FILES}:{FILES}")
 

@@ -60,8 +60,9 @@ async def _endless_upload(address: str) -> None:
 
 
 async def _many_headers(address: str) -> None:
+    head = b"POST / HTTP/1.1\r\nhost: localhost\r\n" + b"a:\r\n" * 15_000 + b"\r\n"
     while True:
-        await _sent(address, b"POST / HTTP/1.1\r\nhost: localhost\r\n" + b"a:\r\n" * 15_000 + b"\r\n", b"")
+        await _sent(address, head, head)
 
 
 async def _silence(address: str, first: bytes = b"") -> None:

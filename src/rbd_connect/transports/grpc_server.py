@@ -24,13 +24,14 @@ from ..readiness import Readiness
 from ..setting_types import Address
 from ..settings import Settings
 from . import refusals
-from .grpc_caller import Context, caller_of
+from .grpc_caller import Context, caller_of, request_id
 from .grpc_health import Health
 from .grpc_log import quieten
 from .grpc_options import channel_arguments
 from .grpc_schema import add_reflection
 from .grpc_streams import Streams
 from .http_parser import MAX_HEADER_BYTES
+from .proxies import Proxies
 from .status import status_message
 from .tls import Tls
 
@@ -100,6 +101,7 @@ class _Calls:
     def __init__(self, front: Front, settings: Settings) -> None:
         self._front = front
         self._with_tls = settings.tls.certificate is not None
+        self._proxies = Proxies(settings.proxies)
         self._limits = settings.limits
         self._settings = settings.calls
         self._in_flight = 0
@@ -124,7 +126,7 @@ class _Calls:
 
         async def call(_messages: object, context: Context) -> bytes:
             self._begin(context)
-            caller = caller_of(context, with_tls=self._with_tls)
+            caller = caller_of(context, self._proxies, with_tls=self._with_tls)
             rpc.set_deadline(self._settings.seconds(_time_for(context)))
             try:
                 context.set_trailing_metadata(((REQUEST_ID_HEADER, caller.request_id),))
@@ -218,8 +220,7 @@ class _EveryOther(grpc.GenericRpcHandler):
         path = handler_call_details.method
 
         async def refuse(_messages: object, context: Context) -> None:
-            caller = caller_of(context, with_tls=False)
-            failure = rpc.refused(refusals.unknown_procedure(path), caller.request_id)
+            failure = rpc.refused(refusals.unknown_procedure(path), request_id(context))
             await _abort(context, failure)
 
         return grpc.stream_unary_rpc_method_handler(refuse)

@@ -6,13 +6,14 @@ from contextlib import asynccontextmanager
 
 import grpc
 
-from .grpc_caller import Context, host_of
+from .grpc_caller import Context, peer_of
 
 __all__ = ["Streams"]
 
 _AGAIN = "The stream was open for as long as one may be, or another took its place. Open another."
 _TOO_MANY = "There are too many streams of health and reflection."
-# So long who has most of them waits to hear that he gets no more: else he would ask again at once, and all the time.
+# So long the address that has most of them waits to hear that it gets no more. Else its clients would ask again at once
+# and all the time; that costs others more than a stream that waits, of which a connection has limits.streams at most.
 _REFUSED_SECONDS = 2.0
 
 
@@ -24,16 +25,15 @@ class Streams:
         # Of each address, in the order in which they were opened.
         self._open: dict[str, dict[asyncio.Task[object], None]] = {}
         self._number = 0
-        self._paused = 0
 
     @asynccontextmanager
     async def held(self, context: Context, seconds: float) -> AsyncIterator[None]:
         """Hold a stream while inside, for so long at the most; then the call is aborted (unavailable)."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - it is a coroutine's
-        host = host_of(context)
+        host = peer_of(context).host
         if self._number >= self._most and not self._make_room_for(host):
-            await self._pause()
+            await asyncio.sleep(_REFUSED_SECONDS)
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, _TOO_MANY)
         self._number += 1
         self._open.setdefault(host, {})[task] = None
@@ -49,15 +49,6 @@ class Streams:
             await context.abort(grpc.StatusCode.UNAVAILABLE, _AGAIN)
         finally:
             self._leave(host, task)
-
-    async def _pause(self) -> None:
-        """Hold up a refusal, as long as not too many are held up."""
-        if self._paused < self._most:
-            self._paused += 1
-            try:
-                await asyncio.sleep(_REFUSED_SECONDS)
-            finally:
-                self._paused -= 1
 
     def _make_room_for(self, host: str) -> bool:
         """End the oldest stream of the address that has most, unless it is ``host``, which then gets none."""

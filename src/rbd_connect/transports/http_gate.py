@@ -21,6 +21,7 @@ from . import refusals, tracebacks
 from .http_caller import caller_of
 from .http_errors import send_connect, send_grpc_web
 from .http_parser import MAX_HEADER_BYTES
+from .proxies import Proxies
 
 if TYPE_CHECKING:
     from asgiref.typing import (
@@ -82,6 +83,7 @@ class Gate:
         self._front = front
         self._procedures = {procedure.path.encode(): procedure for procedure in PROCEDURES}
         self._limits = settings.limits
+        self._proxies = Proxies(settings.proxies)
         self._calls = settings.calls
         self._versions = {"1"} if settings.connect.require_protocol_version else {"1", None}
         self._grpc_address = grpc_address
@@ -90,7 +92,7 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        caller = caller_of(scope)
+        caller = caller_of(scope, self._proxies)
         try:
             headers = self._check(scope)
             await self._admit(self._procedures[scope["raw_path"]], caller)

@@ -11,6 +11,7 @@ from asyncio.sslproto import SSLProtocol
 from collections.abc import Awaitable, Callable, Sequence
 
 from ..listening import close_listener
+from .awaiting import first_record
 from .http_connection import Serving
 from .peer import Peer
 from .room import Place, Room
@@ -24,8 +25,6 @@ _ACCEPT_AGAIN_SECONDS = 0.5
 _LOGGED_SECONDS = 10.0
 # What asyncio's TLS reads in one go, in a buffer that each connection keeps: 256 KiB by default.
 _TLS_BUFFER_BYTES = 16 * 1024
-_RECORD_HEAD_BYTES = 5
-_HANDSHAKE_RECORD = b"\x16"
 
 Introduce = Callable[[socket.socket], Awaitable[Peer]]
 
@@ -130,7 +129,7 @@ class HttpListener:
 
     async def _shake_hands(self, connection: socket.socket, peer: Peer, place: Place) -> None:
         """Start TLS when the client has, so that one that is silent takes no memory for it, and no turn."""
-        await _hello(connection)
+        await first_record(connection)
         place.wait()
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - it is a coroutine's
@@ -154,33 +153,3 @@ class HttpListener:
             _log.warning("%s (%d times since this was said last)", message % values, self._failures)
             self._logged = time.monotonic()
             self._failures = 0
-
-
-async def _hello(connection: socket.socket) -> None:
-    """Return when the first record of TLS has come as a whole, or what is none. Nothing of it is read.
-
-    https://www.rfc-editor.org/rfc/rfc8446#section-5.1
-    """
-    await readable(connection, _RECORD_HEAD_BYTES)
-    head = connection.recv(_RECORD_HEAD_BYTES, socket.MSG_PEEK)
-    length = int.from_bytes(head[3:])
-    if head.startswith(_HANDSHAKE_RECORD) and length <= _TLS_BUFFER_BYTES:
-        await readable(connection, _RECORD_HEAD_BYTES + length)
-
-
-async def readable(connection: socket.socket, number: int) -> None:
-    """Return when so many bytes have come, or the client has ended."""
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, number)
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-
-    def note() -> None:
-        if not ready.done():
-            ready.set_result(None)
-
-    loop.add_reader(connection, note)
-    try:
-        await ready
-    finally:
-        loop.remove_reader(connection)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)

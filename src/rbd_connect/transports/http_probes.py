@@ -8,6 +8,7 @@ from ..access.grants import Granted
 from ..front import Front
 from ..readiness import Readiness, State
 from .http_caller import caller_of
+from .proxies import Proxies
 
 if TYPE_CHECKING:
     from asgiref.typing import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
@@ -26,7 +27,8 @@ class Probes:
     which something is granted to the caller, it says what is known; to strangers it names none.
     """
 
-    def __init__(self, readiness: Readiness, front: Front) -> None:
+    def __init__(self, readiness: Readiness, front: Front, proxies: Proxies) -> None:
+        self._proxies = proxies
         self._readiness = readiness
         self._front = front
 
@@ -74,7 +76,7 @@ class Probes:
 
     async def _granted(self, scope: "HTTPScope | None") -> Granted | None:
         """Give what is granted to who asks; nothing to strangers."""
-        return None if scope is None else await self._front.granted(caller_of(scope), _SECONDS)
+        return None if scope is None else await self._front.granted(caller_of(scope, self._proxies), _SECONDS)
 
 
 async def _send_json(send: "ASGISendCallable", status: int, content: object) -> None:

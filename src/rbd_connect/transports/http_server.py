@@ -14,6 +14,7 @@ from .http_connection import Serving
 from .http_listener import HttpListener
 from .http_parser import MAX_HEADER_BYTES
 from .peer import Peer, at_the_end_of
+from .proxies import Proxies
 from .tls import Tls
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class HttpServer:
         self.config = _config(app, settings, tls)
         self.state = ServerState()
         self.drain_delay = settings.listen.drain_delay
+        self._proxies = Proxies(settings.proxies)
         self._listeners: list[HttpListener] = []
         self._probes: HttpListener | None = None
         self._probe_state = ServerState()
@@ -43,7 +45,7 @@ class HttpServer:
     def listen(self, sockets: Sequence[socket.socket], *, size: int, grpc_address: Address) -> None:
         """Take sockets for calls."""
         serving = Serving(self.config, self.state, self._settings.limits, str(grpc_address), self._is_draining)
-        self._listeners.append(HttpListener(sockets, serving, _introduce, size=size))
+        self._listeners.append(HttpListener(sockets, serving, self._proxies.introduce, size=size))
 
     def listen_for_probes(self, sockets: Sequence[socket.socket], app: "ASGI3Application") -> None:
         """Take sockets for probes alone, which is plain HTTP, and open for as long as the process lives."""

@@ -13,8 +13,8 @@ from typing import Any
 __all__ = ["linger"]
 
 # What is read here is looked at by nobody, so all connections read into the same place.
-_NOWHERE = memoryview(bytearray(256 * 1024))
-_PAUSE_SECONDS = 0.01
+_NOWHERE = memoryview(bytearray(128 * 1024))
+_PAUSE_SECONDS = 0.02
 
 
 def linger(transport: asyncio.Transport, most_bytes: int, seconds: float) -> None:

@@ -3,15 +3,17 @@
 import socket
 from dataclasses import dataclass
 
-__all__ = ["UNIX", "Peer", "at_the_end_of"]
+__all__ = ["UNIX", "UNKNOWN", "Peer", "at_the_end_of"]
 
 # What stands for an address where there is none: whoever comes by a socket in the file system is on this machine.
 UNIX = "unix:"
+# Where a proxy does not say, or not so that it can be read.
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """``host`` is an IP address, or UNIX. ``with_tls`` is whether a proxy said that its client came by TLS."""
+    """``host`` is an IP address, UNIX, or UNKNOWN. ``with_tls`` is whether a proxy said that its client came by TLS."""
 
     host: str
     port: int

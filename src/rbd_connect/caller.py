@@ -13,7 +13,8 @@ __all__ = ["REQUEST_ID_HEADER", "Caller", "calling", "current_caller", "request_
 
 REQUEST_ID_HEADER = "x-request-id"
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# HAProxy's are up to 94 characters, with colons; AWS' have "=" and ";", and others "/" and "+".
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:;=/+@-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +47,9 @@ def current_caller() -> Caller | None:
 
 
 def request_id_of(given: Sequence[str]) -> str:
-    """Give the caller's own request id, where there is one that is well formed: up to 64 letters, digits, ``. _ -``.
+    """Give the caller's own request id, where there is one that is well formed. Else one is made.
 
-    Else one is made.
+    It has up to 128 letters, digits, and ``. _ : ; = / + @ -``.
     """
     if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]):
         return given[0]

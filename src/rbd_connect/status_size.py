@@ -34,17 +34,17 @@ def encoded_bytes(message: str, details: _Details) -> int:
 
 
 def fit(message: str, details: _Details) -> tuple[str, list[Message]]:
-    """Give an error that fits: lists are made shorter first, then texts and names are cut.
+    """Give an error that fits: a long text is cut first, then lists are made shorter, and names are cut last.
 
     ErrorInfo with its reason and request id is always left.
     """
     kept = list(details)
+    if encoded_bytes(message, kept) > MAX_ENCODED_BYTES:
+        message = _cut(message, _SHORT_BYTES)
     for shorten in (_shorten_lists, _drop_repetitions, _cut_names):
         if encoded_bytes(message, kept) <= MAX_ENCODED_BYTES:
             return message, kept
         shorten(kept, lambda: encoded_bytes(message, kept) > MAX_ENCODED_BYTES)
-    if encoded_bytes(message, kept) > MAX_ENCODED_BYTES:
-        message = _cut(message, _SHORT_BYTES)
     if encoded_bytes(message, kept) > MAX_ENCODED_BYTES:
         kept = [detail for detail in kept if isinstance(detail, ErrorInfo)]
     return message, kept
@@ -78,7 +78,7 @@ def _cut_names(details: list[Message], _is_too_large: Callable[[], bool]) -> Non
     for detail in details:
         match detail:
             case ErrorInfo():
-                for key, value in detail.metadata.items():
+                for key, value in list(detail.metadata.items()):
                     if key != _NEVER_CUT:
                         detail.metadata[key] = _cut(value, _NAME_BYTES)
             case ResourceInfo():

@@ -37,6 +37,7 @@ class Parser(h11.Connection):
         self._is_last = is_last
         self._most_bytes = 2 * limits.message_bytes + _FRAMING_BYTES
         self._bytes = 0
+        self._length: int | None = 0
         self._lines = 0
         self._chunks = 0
         self._may_skip_line = True
@@ -69,7 +70,7 @@ class Parser(h11.Connection):
             self.status_hint = error.error_status_hint
             raise
         if isinstance(event, h11.Request):
-            self._begin()
+            self._begin(event)
             return _plain(event)
         if isinstance(event, h11.Data):
             self._count_chunk(event)
@@ -79,7 +80,7 @@ class Parser(h11.Connection):
         """Give the bytes of an event. An answer tells the client how long its connection is kept, or that it is not."""
         if isinstance(event, h11.Response):
             headers = event.headers.raw_items()
-            if self._is_last():
+            if self._is_last() or self._has_much_to_come():
                 headers = [*headers, _CLOSE]
             elif self._cstate.keep_alive and _CLOSE not in event.headers:
                 kept = b"timeout=%d" % self._limits.idle_timeout
@@ -87,13 +88,20 @@ class Parser(h11.Connection):
             event = h11.Response(status_code=event.status_code, headers=headers, reason=event.reason)
         return super().send(event)
 
-    def _begin(self) -> None:
+    def _begin(self, request: h11.Request) -> None:
         """Begin to count for a request whose head was read; what follows it may have come with it."""
+        lengths = [int(value) for name, value in request.headers if name == b"content-length"]
+        is_chunked = any(name == b"transfer-encoding" for name, _ in request.headers)
+        self._length = None if is_chunked else lengths[0] if lengths else 0
         rest = bytes(self._receive_buffer)
         self._bytes = len(rest)
         self._lines = rest.count(b"\n")
         self._chunks = 0
         self._may_skip_line = True
+
+    def _has_much_to_come(self) -> bool:
+        """Say whether more of a body follows its answer than is read for it, or nobody knows how much."""
+        return self.their_state is h11.SEND_BODY and (self._length is None or self._length > self._most_bytes)
 
     def _skip_empty_line(self) -> bool:
         """Skip one before a request (RFC 9112, section 2.2). Say whether enough has come to know."""

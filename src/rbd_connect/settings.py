@@ -137,9 +137,15 @@ class ProxySettings(Section):
         return self
 
 
+HeaderName = Annotated[str, StringConstraints(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
+
+
 class CorsSettings(Section):
     origins: Annotated[tuple[Origin, ...], BeforeValidator(words)] = Field(
         (), description="Origins whose pages browsers let call: https://console.example.com, several with commas."
+    )
+    headers: Annotated[tuple[HeaderName, ...], BeforeValidator(words)] = Field(
+        (), description="Headers that these pages may send besides those of Connect, gRPC-Web and traces."
     )
 
 

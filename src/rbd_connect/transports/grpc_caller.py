@@ -7,7 +7,7 @@ from urllib.parse import unquote
 import grpc.aio
 
 from ..caller import REQUEST_ID_HEADER, Caller, request_id_of
-from .peer import UNIX, Peer
+from .peer import UNIX, UNKNOWN, Peer
 from .proxies import Proxies
 
 __all__ = ["Context", "caller_of", "peer_of", "request_id"]
@@ -22,7 +22,8 @@ def peer_of(context: Context) -> Peer:
     if scheme == "unix":
         return Peer(UNIX, 0)
     host, _, port = address.rpartition(":")
-    return Peer(host.strip("[]"), int(port))
+    # "unknown" is who has gone meanwhile.
+    return Peer(host.strip("[]"), int(port)) if port.isdigit() else Peer(UNKNOWN, 0)
 
 
 def request_id(context: Context) -> str:

@@ -14,6 +14,7 @@ __all__ = [
     "late_body",
     "malformed",
     "no_version",
+    "not_local",
     "not_supported",
     "too_large",
     "too_many_chunks",
@@ -116,6 +117,14 @@ def too_many_header_lines(limit: int) -> ServiceError:
 def too_many_chunks(limit: int) -> ServiceError:
     return ServiceError(
         Code.RESOURCE_EXHAUSTED, "MESSAGE_TOO_LARGE", f"A request's body may come in {limit} chunks at the most."
+    )
+
+
+def not_local() -> ServiceError:
+    return ServiceError(
+        Code.PERMISSION_DENIED,
+        "NOT_LOCAL",
+        "Without authentication, the server is for callers on its own machine, by a name like localhost or 127.0.0.1.",
     )
 
 

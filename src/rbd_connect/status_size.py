@@ -15,7 +15,7 @@ from otterscale.storage.v1.storage_pb2 import Image
 
 __all__ = ["MAX_ENCODED_BYTES", "encoded_bytes", "fit"]
 
-# What is left of 4096 for the other headers: a request id of 128, and some that are the same in every answer.
+# What is left of 4096 for the other headers: a request id, and some that are the same in every answer.
 MAX_ENCODED_BYTES = 3400
 
 # The name of its type, tags and lengths, for each detail.

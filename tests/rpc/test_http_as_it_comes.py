@@ -89,18 +89,17 @@ def test_codings_in_capitals_are_accepted_for_the_answer_too(server: Server, tra
     [
         "7F000001:8296_7F00001E:1F90_4F7B0A69_0003:790E",
         "00000000000000000000000000000001:9C40_00000000000000000000000000000001:1F90_4F7B0A69_0003:790E",
-        "Root=1-67891233-abcdef012345678912345678",
-        "projects/p/traces/1;o=1",
+        "9f3c:job-4711",
     ],
 )
 def test_a_proxys_request_id_is_kept(server: Server, transport: str, given: str) -> None:
-    """HAProxy's, by both families; AWS's; Google's."""
+    """HAProxy's, by both families."""
     answer = send(server, valid(transport).with_header(b"x-request-id", given.encode()))
     assert answer.headers["x-request-id"].decode() == given
 
 
 @pytest.mark.parametrize("transport", [*HTTP, "grpc"])
-@pytest.mark.parametrize("given", ["a b", 'a"b', "a\\b", "a" * 129, "{x}", "a\tb"])
+@pytest.mark.parametrize("given", ["a b", 'a"b', "a\\b", "a" * 65, "a=b", "{x}", "a\tb"])
 def test_one_that_could_stand_for_something_else_is_not(server: Server, transport: str, given: str) -> None:
     answer = send(server, valid(transport).with_header(b"x-request-id", given.encode()))
     assert answer.headers["x-request-id"].decode() != given

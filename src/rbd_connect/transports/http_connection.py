@@ -19,6 +19,7 @@ from ..caller import request_id_of
 from ..errors import ServiceError
 from ..settings import LimitSettings
 from . import refusals
+from .gone import has_gone
 from .http_errors import connect_response
 from .http_parser import MAX_HEADER_BYTES, Parser
 from .http_transport import HttpTransport
@@ -33,7 +34,9 @@ _GRACE_SECONDS = 2
 _KEPT_LONGER_SECONDS = 1
 # So much is read in one go, so that what one client sends holds up the others the less.
 _READ_BYTES = 16 * 1024
-# So often is a client that ended its side asked whether it is there.
+# So often the server looks whether a client that ended its side is there, and asks it.
+_LOOK_FIRST_SECONDS = 0.005
+_LOOK_SECONDS = 0.25
 _ASK_SECONDS = 2.0
 _HEAR_SECONDS = 0.1
 
@@ -58,7 +61,7 @@ class HttpConnection(H11Protocol):
         self.timeout_keep_alive = self.limits.idle_timeout + _KEPT_LONGER_SECONDS
         self._awaited: _Sentinel | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._asking: asyncio.TimerHandle | None = None
+        self._looking: asyncio.TimerHandle | None = None
         self._last_from = self.loop.time() + self.limits.connection_age
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's does
@@ -85,8 +88,11 @@ class HttpConnection(H11Protocol):
         is_waited_for = self._is_answering and self.conn.their_state in {h11.DONE, h11.MUST_CLOSE}
         if not is_waited_for or self.transport.get_extra_info("sslcontext"):
             return False
-        if self._asking is None:
-            self._asking = self.loop.call_later(_ASK_SECONDS, self._ask)
+        if has_gone(self.transport.get_extra_info("socket")):
+            return False
+        if self._looking is None:
+            # It may be about to close.
+            self._looking = self.loop.call_later(_LOOK_FIRST_SECONDS, self._look)
         return True
 
     def on_response_complete(self) -> None:
@@ -98,8 +104,8 @@ class HttpConnection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._await(None)
         self._unset_keepalive_if_required()
-        if self._asking is not None:
-            self._asking.cancel()
+        if self._looking is not None:
+            self._looking.cancel()
         self.transport.lost()
         self._place.leave()
         super().connection_lost(exc)
@@ -166,10 +172,21 @@ class HttpConnection(H11Protocol):
         else:
             self.transport.close()
 
-    def _ask(self) -> None:
-        """See whether a client that ended its side is still there: one that has gone answers by a reset.
+    def _look(self) -> None:
+        """See whether a client that ended its side is still there, and ask where the kernel cannot know."""
+        if self.transport.is_closing() or not self._is_answering:
+            return
+        match has_gone(self.transport.get_extra_info("socket")):
+            case True:
+                self.transport.abort()
+            case False:
+                self._looking = self.loop.call_later(_LOOK_SECONDS, self._look)
+            case None:
+                self._looking = self.loop.call_later(_ASK_SECONDS, self._ask)
 
-        An answer that goes before others is one that every client of HTTP/1.1 passes over:
+    def _ask(self) -> None:
+        """Send what a client that has gone answers by a reset, and every client of HTTP/1.1 passes over.
+
         https://www.rfc-editor.org/rfc/rfc9110#section-15.2
         """
         if self.transport.is_closing() or not self._is_answering:
@@ -177,17 +194,15 @@ class HttpConnection(H11Protocol):
         if self.conn.our_state is h11.SEND_RESPONSE and self.conn.their_http_version == b"1.1":
             interim = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
             self.transport.write(self.conn.send(interim))
-        self._asking = self.loop.call_later(_HEAR_SECONDS, self._hear)
+        self._looking = self.loop.call_later(_HEAR_SECONDS, self._hear)
 
     def _hear(self) -> None:
         """Look for the reset. The transport does not: it has stopped to read."""
         connection = self.transport.get_extra_info("socket")
-        if self.transport.is_closing() or not self._is_answering:
-            return
-        if connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        if not self.transport.is_closing() and connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self.transport.abort()
         else:
-            self._asking = self.loop.call_later(_ASK_SECONDS, self._ask)
+            self._look()
 
     def _refuse(self, error: ServiceError, status: int) -> None:
         if self.transport.is_closing():

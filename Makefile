@@ -8,13 +8,13 @@ SHELL := /bin/bash
 PYTHON := /usr/bin/python3
 BIN := .venv/bin
 DEBIAN := ceph-mon ceph-mgr ceph-osd ceph-common python3-rados python3-rbd python3-venv curl
-DEBIAN_TEST := chromium iproute2
+DEBIAN_TEST := chromium haproxy iproute2 nginx-light
 DEBIAN_BENCH := nghttp2-client
 DEBIAN_DRILL := iproute2
 GENERATED := src/otterscale
 JAVASCRIPT := tests/javascript
 
-.PHONY: help dev test bench bench-strangers bench-transports drill lint check-generated generate lock debian debian-test debian-bench debian-drill clean
+.PHONY: help dev test bench bench-attacks bench-strangers bench-transports drill lint check-generated generate lock debian debian-test debian-bench debian-drill clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -35,6 +35,9 @@ drill: .venv/installed debian-drill ## Break things while calls go on, and see w
 
 bench-strangers: .venv/installed ## Measure what wrong tokens cost those who have a right one (ARGS="--calls 1000000")
 	@PYTHONPATH=tests $(BIN)/python -m bench.strangers $(ARGS)
+
+bench-attacks: .venv/installed ## Attack the server, and measure what it costs a client beside (ARGS="silent-8000 resets")
+	@PYTHONPATH=tests $(BIN)/python -m bench.attacks $(ARGS)
 
 bench-transports: .venv/installed debian-bench ## Measure calls a second over each transport (ARGS="--rounds 9")
 	@PYTHONPATH=tests $(BIN)/python -m bench.transports $(ARGS)

@@ -14,7 +14,9 @@ __all__ = ["REQUEST_ID_HEADER", "Caller", "calling", "current_caller", "request_
 
 REQUEST_ID_HEADER = "x-request-id"
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# The second form is HAProxy's, which is 94 characters long for two addresses of IPv6:
+# https://docs.haproxy.org/2.6/configuration.html#4.2-unique-id-format
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}|[0-9A-F_:]{1,96}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +50,9 @@ def current_caller() -> Caller | None:
 
 
 def request_id_of(given: Sequence[str]) -> str:
-    """Give the caller's own request id, where there is one that is well formed: up to 64 letters, digits, ``. _ -``.
+    """Give the caller's own request id, where there is one that is well formed. Else one is made.
 
-    Else one is made.
+    It has up to 64 letters, digits, and ``. _ : -``.
     """
     if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]):
         return given[0]

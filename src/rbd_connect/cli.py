@@ -50,6 +50,8 @@ def serve(context: click.Context, /, config: Path | None, **_options: object) ->
             scopes = ", ".join(settings.scopes)
             scheme = "https" if listening.with_tls else "http"
             click.echo(f"serving {scopes} on {scheme}://{listening.http}, and gRPC on {listening.grpc}")
+            if listening.probes is not None:
+                click.echo(f"answering probes on http://{listening.probes}")
 
         server.serve(settings, say, Source(config, lambda: load_given(context, config)))
 

@@ -108,6 +108,19 @@ class Front:
             self._audit.write(line)
             await self._settled()
 
+    async def granted(self, caller: Caller, seconds: float) -> Granted | None:
+        """Say what is granted to who asks for no procedure; nothing to a stranger, or where it is not known in time."""
+        try:
+            async with asyncio.timeout(seconds):
+                identity = await self._policy.identity(caller.authorizations, caller.door)
+        except TimeoutError:
+            return None
+        except UnauthenticatedError:
+            if caller.authorizations:
+                await rpc.pause(_STRANGERS_SECONDS)
+            return None
+        return self._policy.granted(identity)
+
     def _guarded(self, procedure: Procedure, method: Method) -> Callable[[Message, object], Awaitable[Message]]:
         async def answer(request: Message, _context: object) -> Message:
             caller = current_caller()

@@ -1,7 +1,12 @@
-"""Whether each scope answers: asked in the background, so that who wants to know need not wait for a sick cluster."""
+"""Whether calls are to be sent here: whether each scope answers, and whether the server is told to stop.
+
+Scopes are asked in the background, so that who wants to know need not wait for a sick cluster. HTTP's probes and gRPC's
+health say what stands here, and so the same.
+"""
 
 import asyncio
 import time
+from contextlib import suppress
 from enum import Enum
 
 from .calls import Calls
@@ -27,12 +32,32 @@ class Readiness:
 
     def __init__(self, calls: Calls) -> None:
         self._probes = {scope: _Probe(scope, calls) for scope in calls.scopes}
+        self._draining = asyncio.Event()
 
-    async def states(self) -> dict[str, State]:
+    @property
+    def is_draining(self) -> bool:
+        """Whether the server has been told to stop."""
+        return self._draining.is_set()
+
+    def drain(self) -> None:
+        """Say no from now on."""
+        self._draining.set()
+
+    async def draining(self, seconds: float) -> None:
+        """Return when the server is told to stop, or when so much time has passed."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._draining.wait(), seconds)
+
+    async def states(self, patience: float = _PATIENCE_SECONDS) -> dict[str, State]:
         """Say what is known of each scope. It takes half a second at the most, however long the clusters take."""
         running = [probe.start() for probe in self._probes.values()]
-        await asyncio.wait(running, timeout=_PATIENCE_SECONDS)
+        if running:
+            await asyncio.wait(running, timeout=patience)
         return {scope: probe.state for scope, probe in self._probes.items()}
+
+    async def is_ready(self, patience: float = _PATIENCE_SECONDS) -> bool:
+        """Say whether calls are to be sent here: a scope is connected at least, and the server goes on."""
+        return State.CONNECTED in (await self.states(patience)).values() and not self.is_draining
 
 
 class _Probe:

@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 
 from .details import error_details
 from .errors import ServiceError
+from .status_size import fit
 
 __all__ = ["Failure", "deadline", "not_started", "outcome_unknown", "pause", "refused", "set_deadline", "unforeseen"]
 
@@ -23,8 +24,7 @@ class Failure(Exception):  # noqa: N818 - the outcome of a call, for a transport
         super().__init__(error.message)
         self.request_id = request_id
         self.code = error.code
-        self.message = error.message
-        self.details = list(error_details(error, request, request_id))
+        self.message, self.details = fit(error.message, list(error_details(error, request, request_id)))
 
 
 def refused(error: ServiceError, request_id: str, *, method: str | None = None) -> Failure:

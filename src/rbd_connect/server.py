@@ -4,15 +4,13 @@ import asyncio
 import gc
 import logging
 import os
-import resource
 import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from types import FrameType
-from typing import TYPE_CHECKING
 
 import uvicorn
 
@@ -20,8 +18,8 @@ from . import log
 from .access.policy import Policy
 from .audit import Audit
 from .calls import Calls
-from .errors import ListenError
 from .front import Front
+from .listening import allow_many_connections, bind, close_listener, connections_for_each
 from .readiness import Readiness
 from .reload import Source, reloading
 from .service import StorageService
@@ -29,14 +27,12 @@ from .setting_types import Address, is_loopback
 from .settings import Settings
 from .transports.grpc_server import GrpcServer
 from .transports.http import application
-from .transports.http_connection import MAX_HEADER_BYTES, connection_class
 from .transports.http_probes import Probes
+from .transports.http_server import HttpServer
+from .transports.proxies import Proxies
 from .transports.tls import Tls
 
-if TYPE_CHECKING:
-    from asgiref.typing import ASGI3Application
-
-__all__ = ["Listening", "allow_many_connections", "bind", "serve"]
+__all__ = ["Listening", "allow_many_connections", "serve"]
 
 _log = logging.getLogger(__name__)
 
@@ -47,6 +43,7 @@ class Listening:
 
     http: Address
     grpc: Address
+    probes: Address | None
     with_tls: bool
 
 
@@ -63,31 +60,30 @@ def serve(settings: Settings, on_ready: Callable[[Listening], None], source: Sou
     log.flush()
 
 
-def allow_many_connections() -> None:
-    """Raise the number of open files to what is permitted: the usual 1024 is soon used up by connections."""
-    try:
-        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (OSError, ValueError) as error:  # a service manager may forbid the system call
-        _log.warning("the number of open files stays as it is, since it may not be raised: %s", error)
-
-
 async def _serve(settings: Settings, on_ready: Callable[[Listening], None], source: Source | None) -> None:
     calls = Calls(settings)
     policy = Policy(settings)
     front = Front(StorageService(calls, settings.usage), policy, Audit(settings.audit.file))
+    readiness = Readiness(calls)
     tls = Tls(settings.tls) if settings.tls.certificate else None
-    listener = bind(settings.listen.http)
-    grpc_server = GrpcServer(front, settings, tls)
-    grpc_address = await grpc_server.start(settings.listen.grpc)
-    app = application(front, Probes(Readiness(calls), policy), settings, grpc_address=str(grpc_address))
-    http_address = Address(settings.listen.http.host, listener.getsockname()[1])
-    listening = Listening(http_address, grpc_address, with_tls=tls is not None)
+    http_size, grpc_size = connections_for_each(settings.limits)
+    probes = Probes(readiness, front, Proxies(settings.proxies))
+    grpc_server = GrpcServer(front, readiness, settings, tls, connections=grpc_size)
+    with ExitStack() as stack:
+        http_sockets, http_address = _bind("http", settings.listen.http, stack)
+        probe_sockets, probes_address = _bind("probes", settings.listen.probes, stack)
+        grpc_address = await grpc_server.start(settings.listen.grpc)
+        stack.pop_all()
+    app = application(front, probes, settings, grpc_address=str(grpc_address))
+    http_server = HttpServer(app, settings, tls, is_draining=lambda: readiness.is_draining)
+    http_server.listen(http_sockets, size=http_size, grpc_address=grpc_address)
+    http_server.listen_for_probes(probe_sockets, probes.alone())
+    listening = Listening(http_address or settings.listen.http, grpc_address, probes_address, with_tls=tls is not None)
     _warn(settings)
-    server = _Server(_config(app, settings, tls, grpc_address), grpc_server, lambda: on_ready(listening))
+    server = _Server(http_server, grpc_server, readiness, lambda: on_ready(listening))
     await calls.start()
     async with reloading(policy, settings, source) if source else nullcontext():
-        await server.serve(sockets=[listener])
+        await server.serve()
         left = await calls.drain(server.drained_by - time.monotonic())
     front.close()
     if left:
@@ -98,21 +94,14 @@ async def _serve(settings: Settings, on_ready: Callable[[Listening], None], sour
     await calls.stop()
 
 
-def _config(app: "ASGI3Application", settings: Settings, tls: Tls | None, grpc_address: Address) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        http=connection_class(settings.limits, str(grpc_address)),
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
-        timeout_keep_alive=settings.limits.idle_timeout,
-        timeout_graceful_shutdown=settings.listen.drain_timeout,
-        ssl_context_factory=(lambda _config, _default: tls.http_context()) if tls else None,
-    )
+def _bind(name: str, address: Address | None, stack: ExitStack) -> tuple[list[socket.socket], Address | None]:
+    """Listen where that is set, until ``stack`` ends. Raises ListenError."""
+    if address is None:
+        return [], None
+    sockets, bound = bind(name, address)
+    for listener in sockets:
+        stack.callback(close_listener, listener)
+    return sockets, bound
 
 
 def _warn(settings: Settings) -> None:
@@ -128,25 +117,6 @@ def _warn(settings: Settings) -> None:
         _log.warning("without TLS, credentials are taken from this machine only: set tls.certificate and tls.key")
 
 
-def bind(address: Address) -> socket.socket:
-    """Make a listening socket that says it is TCP's: asyncio sets TCP_NODELAY on connections of no other.
-
-    Without it, the second write of an answer waits for the client's delayed acknowledgement of the first: 40 ms.
-
-    Raises ListenError.
-    """
-    try:
-        family, kind, protocol, _, found = socket.getaddrinfo(
-            address.host, address.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(found)
-    except OSError as error:
-        raise ListenError("http", address, str(error.strerror)) from error
-    return listener
-
-
 def _collect_garbage_less() -> None:
     """Leave out what was made at the start, and collect the rest seldom: that takes 70 ms with 256 calls in flight."""
     gc.collect()
@@ -160,21 +130,38 @@ class _Server(uvicorn.Server):
     It ends by returning, where uvicorn raises the signal anew, and at once at the second signal of either kind.
     """
 
-    def __init__(self, config: uvicorn.Config, grpc_server: GrpcServer, on_ready: Callable[[], None]) -> None:
-        super().__init__(config)
+    def __init__(
+        self, http_server: HttpServer, grpc_server: GrpcServer, readiness: Readiness, on_ready: Callable[[], None]
+    ) -> None:
+        super().__init__(http_server.config)
+        self._http_server = http_server
         self._grpc_server = grpc_server
+        self._readiness = readiness
         self._on_ready = on_ready
+        self.server_state = http_server.state
         self.drained_by = float("inf")
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - they are bound
+        self.servers = [self._http_server]  # type: ignore[list-item] # it is closed as asyncio's servers are
+        self._http_server.start()
+        self.started = True
         _collect_garbage_less()
         self._on_ready()
+
+    async def main_loop(self) -> None:
+        """Serve until told to stop, and then for as long as those who send calls need to hear of it."""
+        await super().main_loop()
+        self._readiness.drain()
+        latest = time.monotonic() + self._http_server.drain_delay
+        while (remaining := latest - time.monotonic()) > 0:
+            await self.on_tick(0)  # the time of day, in the header Date
+            await asyncio.sleep(min(remaining, 1))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         limit = float(self.config.timeout_graceful_shutdown or 0)
         self.drained_by = time.monotonic() + limit
         await asyncio.gather(self._grpc_server.drain(limit), super().shutdown(sockets))
+        await self._http_server.end_probes()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.should_exit:

@@ -26,6 +26,10 @@ __all__ = [
     "words",
 ]
 
+_UNIX = "unix:"
+# https://man7.org/linux/man-pages/man7/unix.7.html: sun_path, and the zero at its end.
+_MOST_PATH_BYTES = 107
+
 
 class Section(BaseModel):
     """Settings that belong together."""
@@ -34,25 +38,49 @@ class Section(BaseModel):
 
 
 class Address(NamedTuple):
-    """Where to listen. Port 0 lets the system choose one."""
+    """Where to listen. Port 0 lets the system choose one. A host unix:PATH is a socket in the file system."""
 
     host: str
     port: int
 
+    @property
+    def path(self) -> Path | None:
+        """Give the path of a socket in the file system."""
+        return Path(self.host.removeprefix(_UNIX)) if self.host.startswith(_UNIX) else None
+
     def __str__(self) -> str:
+        if self.path is not None:
+            return self.host
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def _address(value: object) -> Address:
     if isinstance(value, Address):
         return value
+    if isinstance(value, str) and value.startswith(_UNIX):
+        return _unix_address(value)
     try:
         parts = urlsplit(f"//{value}")
         if parts.hostname and parts.port is not None and parts.netloc == value and "@" not in value:
             return Address(parts.hostname, parts.port)
     except ValueError:
         pass
-    raise ValueError(f"{value!r} is no address; write HOST:PORT, like 127.0.0.1:8080 or [::1]:8080")
+    raise ValueError(
+        f"{value!r} is no address; write HOST:PORT, like 127.0.0.1:8080 or [::1]:8080, or unix:PATH for a socket in "
+        "the file system"
+    )
+
+
+def _unix_address(value: str) -> Address:
+    """Read unix:PATH; unix:///PATH is the same."""
+    path = value.removeprefix(_UNIX)
+    if path.startswith("//"):
+        path = path.removeprefix("//")
+    if not path.startswith("/") or "\0" in path:
+        raise ValueError(f"{value!r} is no socket; write unix:PATH, with a path from the root, like unix:/run/x.sock")
+    if len(path.encode()) > _MOST_PATH_BYTES:
+        raise ValueError(f"{value!r} is too long for a socket; its path may have {_MOST_PATH_BYTES} bytes")
+    return Address(_UNIX + path, 0)
 
 
 def readable_file(path: Path) -> Path:
@@ -76,7 +104,7 @@ def _secret_file(path: Path) -> Path:
 
 def is_loopback(host: str) -> bool:
     """Say whether only this machine can reach a host, or be it."""
-    if host == "localhost":
+    if host == "localhost" or host.startswith(_UNIX):
         return True
     try:
         address = ip_address(host)

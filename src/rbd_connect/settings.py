@@ -1,6 +1,7 @@
 """Settings: what may be set, and what holds where nothing is."""
 
 from collections.abc import Iterator
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -27,6 +28,7 @@ __all__ = [
     "CorsSettings",
     "LimitSettings",
     "ListenSettings",
+    "ProxySettings",
     "ScopeSettings",
     "Settings",
     "TlsSettings",
@@ -36,12 +38,34 @@ __all__ = [
 
 class ListenSettings(Section):
     http: ListenAddress = Field(
-        Address("127.0.0.1", 8080), description="Where Connect and gRPC-Web are served, HOST:PORT."
+        Address("127.0.0.1", 8080), description="Where Connect and gRPC-Web are served, HOST:PORT or unix:PATH."
     )
-    grpc: ListenAddress = Field(Address("127.0.0.1", 50051), description="Where gRPC is served, HOST:PORT.")
+    grpc: ListenAddress = Field(
+        Address("127.0.0.1", 50051), description="Where gRPC is served, HOST:PORT or unix:PATH."
+    )
+    probes: ListenAddress | None = Field(
+        None,
+        description="Where /healthz and /readyz are served alone, HOST:PORT or unix:PATH: without TLS, credentials or "
+        "any name. They are served with the calls, too.",
+    )
+    drain_delay: NonNegativeInt = Field(
+        0,
+        description="Seconds for which calls are still taken once the server is told to stop, while /readyz and gRPC's "
+        "health say no.",
+    )
     drain_timeout: PositiveInt = Field(
         30, description="Seconds that calls in flight have to end once the server is told to stop."
     )
+
+    def clashes(self) -> Iterator[str]:
+        """Say which addresses are the same."""
+        named: dict[Address, str] = {}
+        for name, address in (("http", self.http), ("grpc", self.grpc), ("probes", self.probes)):
+            if address is None or (address.path is None and not address.port):
+                continue
+            if address in named:
+                yield f"listen.{name}: {address} is listen.{named[address]}, too; give each listener one of its own"
+            named[address] = name
 
 
 class LimitSettings(Section):
@@ -51,6 +75,30 @@ class LimitSettings(Section):
     header_timeout: PositiveInt = Field(10, description="Seconds that a client has to send a request's headers.")
     body_timeout: PositiveInt = Field(30, description="Seconds that a client has to send a request's body.")
     idle_timeout: PositiveInt = Field(75, description="Seconds that a connection is kept open between requests.")
+    connections: PositiveInt = Field(
+        2048,
+        description="Connections for HTTP at the most. Then those that have waited longest for a request are closed.",
+    )
+    grpc_connections: PositiveInt = Field(
+        16384, description="Connections for gRPC at the most. More are refused: silent ones end after header_timeout."
+    )
+    handshakes: PositiveInt = Field(512, description="TLS handshakes at a time; then the oldest are given up.")
+    header_lines: PositiveInt = Field(128, description="Headers that a request may have.")
+    chunks: PositiveInt = Field(1024, description="Chunks in which the body of a request may come.")
+    linger_timeout: PositiveInt = Field(
+        10,
+        description="Seconds for which the rest of a refused request is read and dropped, so that its answer arrives.",
+    )
+    linger_bytes: PositiveInt = Field(
+        8 << 20, description="Bytes of the rest of a refused request that are read and dropped at the most."
+    )
+    streams: PositiveInt = Field(256, description="gRPC calls at a time on one connection; more wait there.")
+    watches: PositiveInt = Field(
+        256, description="Streams of gRPC's health and reflection at a time; more are refused."
+    )
+    connection_age: PositiveInt = Field(
+        1800, description="Seconds after which a connection takes no more requests, so that clients find other servers."
+    )
 
 
 class TlsSettings(Section):
@@ -75,9 +123,39 @@ class TlsSettings(Section):
         return self
 
 
+Network = IPv4Network | IPv6Network | Literal["unix"]
+
+
+class ProxySettings(Section):
+    trusted: Annotated[tuple[Network, ...], BeforeValidator(words)] = Field(
+        (),
+        description="Networks of proxies that are believed when they say whom they speak for: 10.1.2.0/24, several "
+        "with commas; unix is whoever comes by a socket in the file system.",
+    )
+    header: Literal["x-forwarded-for", "forwarded"] = Field(
+        "x-forwarded-for",
+        description="How they say it: x-forwarded-for, with X-Forwarded-Proto, or forwarded. The other is not read.",
+    )
+    proxy_protocol: bool = Field(
+        default=False, description="On the HTTP listener, they begin each connection with the PROXY protocol, 1 or 2."
+    )
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        if self.proxy_protocol and not self.trusted:
+            raise ValueError("proxy_protocol is for trusted proxies; name them in trusted")
+        return self
+
+
+HeaderName = Annotated[str, StringConstraints(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
+
+
 class CorsSettings(Section):
     origins: Annotated[tuple[Origin, ...], BeforeValidator(words)] = Field(
         (), description="Origins whose pages browsers let call: https://console.example.com, several with commas."
+    )
+    headers: Annotated[tuple[HeaderName, ...], BeforeValidator(words)] = Field(
+        (), description="Headers that these pages may send besides those of Connect, gRPC-Web and traces."
     )
 
 
@@ -147,6 +225,7 @@ class Settings(Section):
     listen: ListenSettings = ListenSettings()
     limits: LimitSettings = LimitSettings()
     tls: TlsSettings = TlsSettings()
+    proxies: ProxySettings = ProxySettings()
     cors: CorsSettings = CorsSettings()
     connect: ConnectSettings = ConnectSettings()
     calls: CallSettings = CallSettings()
@@ -183,6 +262,7 @@ class Settings(Section):
                         f"listen.{name}: {address} can be reached by others, and nobody has to say who he is. Set "
                         "auth.tokens or issuers, or listen on 127.0.0.1; if you know who can reach it, say --insecure"
                     )
+        yield from self.listen.clashes()
         if not self.with_authentication and self.grants:
             yield "grants: are to nobody, since nobody can say who he is. Set auth.tokens or issuers"
         if self.auth.certificate_name is not None and self.tls.client_ca is None:

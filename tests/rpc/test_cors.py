@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +51,13 @@ def test_a_preflight_of_another_page(open_server: Server, origin: str) -> None:
     status, headers = preflight(open_server, origin, "content-type")
     assert status == 400
     assert "access-control-allow-origin" not in headers
+
+
+def test_a_preflight_for_headers_of_traces_and_for_one_of_the_settings(cluster: DevCluster, tmp_path: Path) -> None:
+    flags = ("--cors-origins", ORIGIN, "--cors-headers", "X-Tenant,baggage")
+    with run_server(tmp_path, write_scope("test", cluster), *flags) as server:
+        assert preflight(server, ORIGIN, "traceparent,tracestate,x-tenant,baggage")[0] == 200
+        assert preflight(server, ORIGIN, "x-anything")[0] == 400
 
 
 def test_a_preflight_for_a_header_that_nobody_needs(open_server: Server) -> None:

@@ -191,7 +191,7 @@ def size_cases() -> Iterator[Case]:
 
 def header_cases() -> Iterator[Case]:
     bad_header = partial(Case, code="invalid_argument", reason="MALFORMED_HEADER")
-    yield bad_header("header-bad-utf-8", TRANSPORTS, again(b"x-note", b"\xff\xfe"))
+    yield bad_header("header-bad-utf-8", CONNECT, header(b"accept-encoding", b"gzip, \xff\xfe"))
     yield bad_header("header-twice", HTTP, again(b"content-type", b"application/json"), status=400)
     yield Case("header-bad-name", HTTP, again(b"x no", b"a"), "invalid_argument", "MALFORMED_HTTP", 400)
     yield Case("header-bad-name", ("grpc",), again(b"x no", b"a"), "internal", "")
@@ -287,6 +287,15 @@ WELL_FORMED: dict[str, tuple[tuple[str, ...], Change]] = {
     "gzip": (TRANSPORTS, lambda request: compressed(gzip.compress(unframed(request)))(request)),
     "gzip-of-nothing-much": (TRANSPORTS, lambda request: compressed(gzip.compress(unframed(request), 0))(request)),
     "the-longest-timeout": (TRANSPORTS, timeout(b"99999999")),
+    "a-header-that-nobody-reads-of-any-bytes": (TRANSPORTS, again(b"x-note", b"\xff\xfe\x01")),
+    "gzip-in-capitals": (
+        HTTP,
+        lambda request: encoding(b"GZIP")(compressed(gzip.compress(unframed(request)))(request)),
+    ),
+    "gzip-by-its-old-name": (
+        CONNECT,
+        lambda request: encoding(b"x-gzip")(compressed(gzip.compress(unframed(request)))(request)),
+    ),
     "headers-that-nobody-knows": (TRANSPORTS, again(b"x-note", b"a" * 5000)),
 }
 

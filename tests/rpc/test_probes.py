@@ -17,7 +17,7 @@ HOPELESS = (
 
 def get(server: Server, path: str, method: str = "GET") -> tuple[int, str]:
     with connected(server.address) as connection:
-        connection.sendall(f"{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n".encode())
+        connection.sendall(f"{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n".encode())
         head, _, body = b"".join(iter(lambda: connection.recv(65536), b"")).partition(b"\r\n\r\n")
         return int(head.split()[1]), body.decode()
 

@@ -165,7 +165,7 @@ def test_a_thousand_connections_that_send_a_byte_a_second(
 
 async def drip(address: str) -> int:
     """Hold connections, and send a byte a second on each, until the server ends them; say how many it did."""
-    head = b"POST / HTTP/1.1\r\nhost: test\r\nx-note: "
+    head = b"POST / HTTP/1.1\r\nhost: localhost\r\nx-note: "
     body = http1_bytes(valid("connect-json").with_header(b"content-length", b"60000"))
     host, _, port = address.rpartition(":")
 

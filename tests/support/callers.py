@@ -86,7 +86,7 @@ class _Connection(asyncio.Protocol):
         body = message.SerializeToString()
         limit = "" if timeout is None else f"Connect-Timeout-Ms: {timeout * 1000:.0f}\r\n"
         head = (
-            f"POST /{PROCEDURE} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/proto\r\n"
+            f"POST /{PROCEDURE} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/proto\r\n"
             f"Connect-Protocol-Version: 1\r\n{limit}Content-Length: {len(body)}\r\n\r\n"
         )
         self._received = b""

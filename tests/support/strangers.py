@@ -24,7 +24,7 @@ async def _calls(server: Server, number: int) -> Counter[bytes]:
     answers: Counter[bytes] = Counter()
     for _ in range(number):
         writer.write(
-            b"POST /%b HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nConnect-Protocol-Version: 1\r\n"
+            b"POST /%b HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnect-Protocol-Version: 1\r\n"
             b"Authorization: Bearer rbdc_%b\r\nContent-Length: %d\r\n\r\n%b"
             % (PROCEDURE.encode(), secrets.token_urlsafe(32).encode(), len(_BODY), _BODY)
         )

@@ -147,7 +147,7 @@ def http1_bytes(request: Request) -> bytes:
     headers = [*request.headers]
     if not {b"content-length", b"transfer-encoding"} & {name for name, _ in headers}:
         headers.append((b"content-length", str(len(request.body)).encode()))
-    head = b"".join(name + b": " + value + b"\r\n" for name, value in [(b"host", b"test"), *headers])
+    head = b"".join(name + b": " + value + b"\r\n" for name, value in [(b"host", b"localhost"), *headers])
     return request.method + b" " + request.path + b" HTTP/1.1\r\n" + head + b"\r\n" + request.body
 
 
@@ -242,7 +242,12 @@ def _begin_http2(request: Request) -> tuple[h2.connection.H2Connection, int]:
         validate_outbound_headers=False, normalize_outbound_headers=False, header_encoding=None
     )
     state = h2.connection.H2Connection(config)
-    pseudo = [(b":method", request.method), (b":path", request.path), (b":scheme", b"http"), (b":authority", b"test")]
+    pseudo = [
+        (b":method", request.method),
+        (b":path", request.path),
+        (b":scheme", b"http"),
+        (b":authority", b"localhost"),
+    ]
     state.initiate_connection()
     stream = state.get_next_available_stream_id()
     state.send_headers(stream, [*pseudo, *request.headers], end_stream=False)

@@ -16,12 +16,15 @@ from rbd_connect.access.authentication import Door
 from rbd_connect.access.identity import UnauthenticatedError
 from rbd_connect.access.policy import Policy
 from rbd_connect.access.settings import AuthSettings
+from rbd_connect.calls import Calls
 from rbd_connect.front import Front
 from rbd_connect.procedures import PROCEDURES, Procedure
+from rbd_connect.readiness import Readiness
 from rbd_connect.setting_types import Address
 from rbd_connect.settings import Settings
 from rbd_connect.transports.grpc_server import GrpcServer
 from rbd_connect.transports.http_gate import Gate
+from rbd_connect.transports.peer import Peer
 from support.clients import grpc_outcome
 
 SECRET = "the secret in /etc/ceph/keyring"  # noqa: S105 - it is none
@@ -47,7 +50,8 @@ class _Front(Front):
 @pytest.mark.parametrize("admits", [False, True])
 def test_over_grpc(caplog: pytest.LogCaptureFixture, admits: bool) -> None:  # noqa: FBT001 - a parameter
     async def called() -> grpc.aio.AioRpcError:
-        server = GrpcServer(_Front(admits=admits), Settings(scopes={}), None)
+        settings = Settings(scopes={})
+        server = GrpcServer(_Front(admits=admits), Readiness(Calls(settings)), settings, None, connections=16)
         address = await server.start(Address("127.0.0.1", 0))
         try:
             async with grpc.aio.insecure_channel(str(address)) as channel:
@@ -67,7 +71,7 @@ def test_over_grpc(caplog: pytest.LogCaptureFixture, admits: bool) -> None:  # n
 
 async def _answered(gate: Gate, content_type: bytes) -> list[dict[str, Any]]:
     sent: list[dict[str, Any]] = []
-    headers = [(b"content-type", content_type), (b"connect-protocol-version", b"1")]
+    headers = [(b"content-type", content_type), (b"connect-protocol-version", b"1"), (b"host", b"127.0.0.1")]
     scope = {
         "type": "http",
         "http_version": "1.1",
@@ -75,7 +79,7 @@ async def _answered(gate: Gate, content_type: bytes) -> list[dict[str, Any]]:
         "path": _PATH,
         "raw_path": _PATH.encode(),
         "scheme": "http",
-        "client": ("127.0.0.1", 1),
+        "state": {"peer": Peer("127.0.0.1", 1)},
         "headers": headers,
     }
 

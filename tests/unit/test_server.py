@@ -2,11 +2,12 @@
 
 import socket
 
-from rbd_connect.server import bind
+from rbd_connect.listening import bind
 from rbd_connect.setting_types import Address
 
 
 def test_it_says_that_it_is_tcps() -> None:
     """Or asyncio leaves Nagle's algorithm on, and each call on a kept connection takes 40 ms more."""
-    with bind(Address("127.0.0.1", 0)) as listener:
+    (listener,), _ = bind("http", Address("127.0.0.1", 0))
+    with listener:
         assert listener.proto == socket.IPPROTO_TCP

@@ -1,15 +1,17 @@
 """Who makes a gRPC call, as grpc.aio has it."""
 
+from functools import partial
 from ssl import PEM_cert_to_DER_cert
 from typing import Any
 from urllib.parse import unquote
 
 import grpc.aio
 
-from ..access.authentication import Door
 from ..caller import REQUEST_ID_HEADER, Caller, request_id_of
+from .peer import UNIX, UNKNOWN, Peer
+from .proxies import Proxies
 
-__all__ = ["Context", "caller_of"]
+__all__ = ["Context", "caller_of", "peer_of", "request_id"]
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -21,19 +23,34 @@ def _certificate(context: Context) -> bytes | None:
     return None
 
 
-def caller_of(context: Context, *, with_tls: bool) -> Caller:
-    """Give the caller of a call, who is not identified yet."""
+def peer_of(context: Context) -> Peer:
+    """Give who is at the other end of a call's connection."""
     # "ipv4:127.0.0.1:4711", and "ipv6:%5B::1%5D:4711": https://grpc.github.io/grpc/core/md_doc_naming.html
-    _, _, peer = unquote(context.peer()).partition(":")
-    host, _, _ = peer.rpartition(":")
+    scheme, _, address = unquote(context.peer()).partition(":")
+    if scheme == "unix":
+        return Peer(UNIX, 0)
+    host, _, port = address.rpartition(":")
+    # "unknown" is who has gone meanwhile.
+    return Peer(host.strip("[]"), int(port)) if port.isdigit() else Peer(UNKNOWN, 0)
 
-    def values(name: str) -> list[str]:
-        return [str(value) for key, value in context.invocation_metadata() or () if key == name]
 
+def request_id(context: Context) -> str:
+    """Give the id of a call."""
+    return request_id_of(_values(context, REQUEST_ID_HEADER))
+
+
+def caller_of(context: Context, proxies: Proxies, *, with_tls: bool) -> Caller:
+    """Give the caller of a call, who is not identified yet."""
+    certificate = _certificate(context) if with_tls else None
+    peer, door = proxies.caller(peer_of(context), partial(_values, context), with_tls=with_tls, certificate=certificate)
     return Caller(
-        request_id=request_id_of(values(REQUEST_ID_HEADER)),
+        request_id=request_id(context),
         transport="grpc",
-        peer=peer,
-        door=Door(host.strip("[]"), with_tls=with_tls, certificate=_certificate(context) if with_tls else None),
-        authorizations=values("authorization"),
+        peer=str(peer),
+        door=door,
+        authorizations=_values(context, "authorization"),
     )
+
+
+def _values(context: Context, name: str) -> list[str]:
+    return [str(value) for key, value in context.invocation_metadata() or () if key == name]

@@ -3,7 +3,8 @@
 https://github.com/grpc/grpc/blob/master/doc/server-reflection.md
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -11,17 +12,27 @@ from google.protobuf import descriptor_pool, json_format
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
+from .grpc_caller import Context
+from .grpc_streams import Streams
+
 __all__ = ["add_reflection"]
 
 _OLD, _NEW = "grpc.reflection.v1alpha", "grpc.reflection.v1"
 
 
-def add_reflection(server: grpc.aio.Server, services: Sequence[str]) -> None:
-    """Describe services, and reflection itself, to who asks."""
+def add_reflection(server: grpc.aio.Server, services: Sequence[str], streams: Streams, seconds: float) -> None:
+    """Describe services, and reflection itself, to who asks. A stream may be open for so many ``seconds``."""
     _describe_new()
     names = [*services, *(f"{package}.ServerReflection" for package in (_OLD, _NEW))]
+    servicer: Any = reflection.aio.ReflectionServicer(names)
+
+    async def answer(requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
+        async with streams.held(context, seconds):
+            async for response in servicer.ServerReflectionInfo(requests, context):
+                yield response
+
     handler = grpc.stream_stream_rpc_method_handler(
-        reflection.aio.ReflectionServicer(names).ServerReflectionInfo,
+        answer,
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
         response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
     )

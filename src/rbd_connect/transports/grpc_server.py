@@ -12,20 +12,26 @@ from connectrpc.code import Code
 from connectrpc.compression.gzip import GzipCompression
 from connectrpc.errors import ConnectError
 from google.protobuf.message import Message
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 
 from .. import rpc
 from ..caller import REQUEST_ID_HEADER, Caller
 from ..errors import ListenError, ServiceError
 from ..front import Front
+from ..listening import owned, refuse_used, spelled_out
 from ..procedures import PROCEDURES, SERVICE_NAME, Procedure
-from ..setting_types import Address
-from ..settings import LimitSettings, Settings
+from ..readiness import Readiness
+from ..setting_types import Address, is_loopback
+from ..settings import Settings
 from . import refusals
-from .grpc_caller import Context, caller_of
+from .grpc_caller import Context, caller_of, request_id
+from .grpc_health import Health
 from .grpc_log import quieten
+from .grpc_options import channel_arguments
 from .grpc_schema import add_reflection
-from .http_connection import MAX_HEADER_BYTES
+from .grpc_streams import Streams
+from .http_parser import MAX_HEADER_BYTES
+from .proxies import Proxies
 from .status import status_message
 from .tls import Tls
 
@@ -33,9 +39,7 @@ __all__ = ["GrpcServer"]
 
 _GZIP = GzipCompression()
 _GZIP_MAGIC = b"\x1f\x8b"
-_IDENTITY_AND_GZIP = 1 << 0 | 1 << 2
 _HEAD_START_SECONDS = 0.02
-_LEAST_PING_MILLISECONDS = 500
 _DETAILS_KEY = "grpc-status-details-bin"
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -43,62 +47,52 @@ _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 class GrpcServer:
     """A listener for gRPC. It is made, started and drained on one event loop."""
 
-    def __init__(self, front: Front, settings: Settings, tls: Tls | None) -> None:
+    def __init__(
+        self, front: Front, readiness: Readiness, settings: Settings, tls: Tls | None, *, connections: int
+    ) -> None:
         self._tls = tls
         self._calls = _Calls(front, settings)
-        self._health = health.aio.HealthServicer()
+        limits = settings.limits
+        streams = Streams(limits.watches)
         quieten()
-        self._server = grpc.aio.server(options=_options(settings.limits))
+        self._server = grpc.aio.server(options=channel_arguments(limits, settings.calls, connections))
         self._server.add_generic_rpc_handlers((self._calls.handlers(),))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        add_reflection(self._server, (SERVICE_NAME, health.SERVICE_NAME))
+        health_pb2_grpc.add_HealthServicer_to_server(
+            Health(readiness, (SERVICE_NAME,), streams, limits.connection_age), self._server
+        )
+        add_reflection(self._server, (SERVICE_NAME, health.SERVICE_NAME), streams, limits.idle_timeout)
         self._server.add_generic_rpc_handlers((_EveryOther(),))
 
     async def start(self, address: Address) -> Address:
         """Listen, and give the address with the port that was chosen. Raises ListenError."""
+        refuse_used("grpc", address)
+        port = address.port
         try:
-            if self._tls is None:
-                port = self._server.add_insecure_port(str(address))
-            else:
-                port = self._server.add_secure_port(str(address), self._tls.grpc_credentials())
-        except RuntimeError as error:
+            for host, _ in spelled_out(address):
+                port = self._listen(Address(host, port))
+        except (OSError, RuntimeError) as error:
             raise ListenError("grpc", address, "the address cannot be had; it may be in use") from error
         await self._server.start()
-        await self._health.set(SERVICE_NAME, health_pb2.HealthCheckResponse.SERVING)
+        if address.path is not None:
+            owned(address.path)
+            return address
         return Address(address.host, port)
 
+    def _listen(self, address: Address) -> int:
+        """Raises RuntimeError."""
+        if self._tls is None:
+            return self._server.add_insecure_port(str(address))
+        return self._server.add_secure_port(str(address), self._tls.grpc_credentials())
+
     async def drain(self, seconds: float) -> None:
-        """Say NOT_SERVING, take no more calls, and return when those in flight have ended or ``seconds`` have passed.
+        """Take no more calls, and return when those in flight have ended or ``seconds`` have passed.
 
         Who watches the health or has reflection open is not waited for.
         """
-        await self._health.enter_graceful_shutdown()
         stopped = asyncio.ensure_future(self._server.stop(seconds))
         await asyncio.wait([stopped, asyncio.ensure_future(self._calls.ended())], return_when=asyncio.FIRST_COMPLETED)
         await self._server.stop(0)
         await stopped
-
-
-def _options(limits: LimitSettings) -> tuple[tuple[str, int], ...]:
-    """Channel arguments. https://grpc.github.io/grpc/core/group__grpc__arg__keys.html"""
-    return (
-        # Else a second server on the same address would silently take half of the calls.
-        ("grpc.so_reuseport", 0),
-        # Decompression has no bound there, so it is done here.
-        ("grpc.per_message_decompression", 0),
-        ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_AND_GZIP),
-        # Beyond this grpc refuses by itself; up to it, a message that is too large is told so as every error is told.
-        ("grpc.max_receive_message_length", 4 * limits.message_bytes),
-        # Between its two limits grpc refuses at random, so ours comes before either.
-        ("grpc.max_metadata_size", 4 * MAX_HEADER_BYTES),
-        ("grpc.absolute_max_metadata_size", 4 * MAX_HEADER_BYTES),
-        ("grpc.server_handshake_timeout_ms", limits.header_timeout * 1000),
-        ("grpc.max_connection_idle_ms", limits.idle_timeout * 1000),
-        # By default, who asks more often than every five minutes whether a quiet connection lives loses it, and his
-        # calls. https://github.com/grpc/grpc/blob/master/doc/keepalive.md
-        ("grpc.http2.min_ping_interval_without_data_ms", _LEAST_PING_MILLISECONDS),
-        ("grpc.keepalive_permit_without_calls", 1),
-    )
 
 
 class _Calls:
@@ -107,6 +101,8 @@ class _Calls:
     def __init__(self, front: Front, settings: Settings) -> None:
         self._front = front
         self._with_tls = settings.tls.certificate is not None
+        self._is_local_only = not (settings.with_authentication or settings.insecure)
+        self._proxies = Proxies(settings.proxies)
         self._limits = settings.limits
         self._settings = settings.calls
         self._in_flight = 0
@@ -131,10 +127,11 @@ class _Calls:
 
         async def call(_messages: object, context: Context) -> bytes:
             self._begin(context)
-            caller = caller_of(context, with_tls=self._with_tls)
+            caller = caller_of(context, self._proxies, with_tls=self._with_tls)
             rpc.set_deadline(self._settings.seconds(_time_for(context)))
             try:
                 context.set_trailing_metadata(((REQUEST_ID_HEADER, caller.request_id),))
+                self._check_caller(caller)
                 await self._admit(procedure, caller)
                 _check_metadata(context, caller.request_id)
                 request = await self._read(procedure, context, caller.request_id)
@@ -146,6 +143,15 @@ class _Calls:
             return answered.SerializeToString()
 
         return call
+
+    def _check_caller(self, caller: Caller) -> None:
+        """Raise Failure for a caller of another machine, where nobody has to say who calls.
+
+        grpc.aio tells nobody the :authority. Browsers speak HTTP/2 by TLS alone, where a certificate's name stands
+        against what DNS rebinding does.
+        """
+        if self._is_local_only and not is_loopback(caller.door.host):
+            raise rpc.refused(refusals.not_local(), caller.request_id)
 
     async def _admit(self, procedure: Procedure, caller: Caller) -> None:
         """Raises Failure."""
@@ -194,13 +200,10 @@ def _time_for(context: Context) -> float | None:
 
 
 def _check_metadata(context: Context, request_id: str) -> None:
-    """Raise Failure for headers that are too long, or not as the specification has them, which grpc lets pass."""
+    """Raise Failure for headers that are too long, which grpc lets pass."""
     metadata = context.invocation_metadata() or ()
     if sum(len(name) + len(value) for name, value in metadata) > MAX_HEADER_BYTES:
         raise rpc.refused(refusals.too_many_headers(MAX_HEADER_BYTES), request_id)
-    for name, value in metadata:
-        if isinstance(value, str) and not value.isascii():
-            raise rpc.refused(refusals.bad_header(name, "is no ASCII"), request_id)
 
 
 async def _abort(context: Context, failure: rpc.Failure) -> NoReturn:
@@ -227,8 +230,7 @@ class _EveryOther(grpc.GenericRpcHandler):
         path = handler_call_details.method
 
         async def refuse(_messages: object, context: Context) -> None:
-            caller = caller_of(context, with_tls=False)
-            failure = rpc.refused(refusals.unknown_procedure(path), caller.request_id)
+            failure = rpc.refused(refusals.unknown_procedure(path), request_id(context))
             await _abort(context, failure)
 
         return grpc.stream_unary_rpc_method_handler(refuse)

@@ -20,6 +20,8 @@ from ..errors import ServiceError
 from . import refusals
 from .connect_details import connect_detail
 from .http_gate import Gate
+from .local_only import local_only
+from .proxies import Proxies
 from .tracebacks import note
 
 if TYPE_CHECKING:
@@ -41,14 +43,15 @@ _CANCELED = ServiceError(Code.CANCELED, "CANCELED", "The call was given up; its 
 
 
 def application(front: "Front", probes: "Probes", settings: "Settings", *, grpc_address: str) -> "ASGI3Application":
-    """Compose the application, outermost first: CORS, probes, the gate, connectrpc, the common way to the service."""
+    """Compose the application, outermost first: callers on this machine, CORS, probes, the gate, connectrpc."""
     connect = StorageServiceASGIApplication(
         cast("StorageService", front),
         interceptors=[_Errors(settings.limits.message_bytes)],
         read_max_bytes=settings.limits.message_bytes,
         codecs=[google_protobuf_binary_codec(), _JSONCodec()],
     )
-    return _with_cors(probes.before(Gate(connect, front, settings, grpc_address=grpc_address)), settings.cors)
+    gate = Gate(connect, front, settings, grpc_address=grpc_address)
+    return local_only(_with_cors(probes.before(gate), settings.cors), settings, Proxies(settings.proxies))
 
 
 def _with_cors(app: "ASGI3Application", settings: "CorsSettings") -> "ASGI3Application":
@@ -67,9 +70,12 @@ def _with_cors(app: "ASGI3Application", settings: "CorsSettings") -> "ASGI3Appli
             "Content-Type",
             "Grpc-Encoding",
             "Grpc-Timeout",
+            "Traceparent",
+            "Tracestate",
             "X-Grpc-Web",
             "X-Request-Id",
             "X-User-Agent",
+            *settings.headers,
         ],
         expose_headers=["Grpc-Message", "Grpc-Status", "Grpc-Status-Details-Bin", REQUEST_ID_HEADER],
         max_age=7200,

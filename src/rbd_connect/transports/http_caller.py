@@ -2,11 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from ..access.authentication import Door
 from ..caller import REQUEST_ID_HEADER, Caller, request_id_of
+from .proxies import Proxies
 
 if TYPE_CHECKING:
     from asgiref.typing import HTTPScope
+
+    from .peer import Peer
 
 __all__ = ["CERTIFICATE", "caller_of"]
 
@@ -14,19 +16,25 @@ __all__ = ["CERTIFICATE", "caller_of"]
 CERTIFICATE = "client_certificate"
 
 
-def caller_of(scope: "HTTPScope") -> Caller:
+def caller_of(scope: "HTTPScope", proxies: Proxies) -> Caller:
     """Give the caller of a request, who is not identified yet.
 
-    His address is the connection's: what a header says of it, anybody can say.
+    Its address is the connection's, or what a trusted proxy says: what a header says otherwise, anybody can say.
     """
-    host, port = scope["client"] or ("", 0)
-    content_type = b"".join(_values(scope, b"content-type"))
+
+    def values(name: str) -> list[str]:
+        return [value.decode("latin-1") for value in _values(scope, name.encode())]
+
+    connected: Peer = scope["state"]["peer"]  # the connection puts it there
+    certificate = scope["state"].get(CERTIFICATE)
+    peer, door = proxies.caller(connected, values, with_tls=scope["scheme"] == "https", certificate=certificate)
+    content_type = "".join(values("content-type"))
     return Caller(
-        request_id=request_id_of([value.decode("latin-1") for value in _values(scope, REQUEST_ID_HEADER.encode())]),
-        transport="grpc-web" if content_type.lower().startswith(b"application/grpc-web") else "connect",
-        peer=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
-        door=Door(host, with_tls=scope["scheme"] == "https", certificate=scope.get("state", {}).get(CERTIFICATE)),
-        authorizations=[value.decode("latin-1") for value in _values(scope, b"authorization")],
+        request_id=request_id_of(values(REQUEST_ID_HEADER)),
+        transport="grpc-web" if content_type.lower().startswith("application/grpc-web") else "connect",
+        peer=str(peer),
+        door=door,
+        authorizations=values("authorization"),
     )
 
 

@@ -14,9 +14,11 @@ from ..caller import REQUEST_ID_HEADER
 from .status import status_message
 
 if TYPE_CHECKING:
-    from asgiref.typing import ASGISendCallable
+    from asgiref.typing import ASGISendCallable, HTTPScope
 
-__all__ = ["connect_response", "send_connect", "send_grpc_web"]
+__all__ = ["GRPC_WEB", "connect_response", "media_type", "send_failure"]
+
+GRPC_WEB = ("application/grpc-web", "application/grpc-web+proto", "application/grpc-web+json")
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -24,6 +26,7 @@ Headers = list[tuple[bytes, bytes]]
 _STATUS = {
     Code.DEADLINE_EXCEEDED: 504,
     Code.INTERNAL: 500,
+    Code.PERMISSION_DENIED: 403,
     Code.RESOURCE_EXHAUSTED: 429,
     Code.UNAUTHENTICATED: 401,
     Code.UNIMPLEMENTED: 501,
@@ -70,6 +73,27 @@ async def send_grpc_web(send: "ASGISendCallable", failure: rpc.Failure, content_
         (b"grpc-status-details-bin", packed),
     ]
     await _send(send, 200, headers, b"")
+
+
+async def send_failure(
+    scope: "HTTPScope",
+    send: "ASGISendCallable",
+    failure: rpc.Failure,
+    *,
+    status: int | None = None,
+    headers: Sequence[tuple[bytes, bytes]] = (),
+) -> None:
+    """Answer with an error in the form that the request's content type asks for."""
+    content_type = media_type(dict(scope["headers"]).get(b"content-type", b"").decode("latin-1"))
+    if content_type in GRPC_WEB and status in {None, 404}:
+        await send_grpc_web(send, failure, content_type.encode())
+    else:
+        await send_connect(send, failure, status=status, headers=headers)
+
+
+def media_type(content_type: str) -> str:
+    """Give what a header Content-Type says before its parameters."""
+    return content_type.partition(";")[0].strip().lower()
 
 
 def _headers(content_type: bytes, failure: rpc.Failure) -> Headers:

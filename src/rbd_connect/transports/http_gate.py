@@ -19,8 +19,9 @@ from ..procedures import PROCEDURES, Procedure
 from ..settings import Settings
 from . import refusals, tracebacks
 from .http_caller import caller_of
-from .http_connection import MAX_HEADER_BYTES
-from .http_errors import send_connect, send_grpc_web
+from .http_errors import GRPC_WEB, media_type, send_failure
+from .http_parser import MAX_HEADER_BYTES
+from .proxies import Proxies
 
 if TYPE_CHECKING:
     from asgiref.typing import (
@@ -37,9 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Gate"]
 
 _CONNECT = ("application/json", "application/proto")
-_GRPC_WEB = ("application/grpc-web", "application/grpc-web+proto", "application/grpc-web+json")
 _VERSION = "connect-protocol-version"
-_CREDENTIAL = "authorization"
 # https://www.rfc-editor.org/rfc/rfc6750#section-3, and nothing that would tell one cause from another.
 _CHALLENGE = (b"www-authenticate", b'Bearer realm="rbd-connect"')
 
@@ -57,9 +56,14 @@ _TIMEOUTS = {
     ),
 }
 _SECONDS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+# What connectrpc is to read. Nobody reads another header, so that one may have any bytes.
+_ENCODINGS = {"content-encoding", "grpc-encoding", "accept-encoding", "grpc-accept-encoding"}
+_FOR_CONNECT = {"content-type", "content-length", *_ENCODINGS}
 # What is seen to here, and not by connectrpc.
 _OURS = {_VERSION, *_TIMEOUTS}
 _PERMITTED_ENCODINGS = {"", "identity", "gzip"}
+# https://www.rfc-editor.org/rfc/rfc9110#section-8.4.1.3
+_ALIASES = {"x-gzip": "gzip"}
 # Those before a message in gRPC-Web.
 _FRAME_BYTES = 5
 
@@ -82,6 +86,7 @@ class Gate:
         self._front = front
         self._procedures = {procedure.path.encode(): procedure for procedure in PROCEDURES}
         self._limits = settings.limits
+        self._proxies = Proxies(settings.proxies)
         self._calls = settings.calls
         self._versions = {"1"} if settings.connect.require_protocol_version else {"1", None}
         self._grpc_address = grpc_address
@@ -90,14 +95,15 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        caller = caller_of(scope)
+        caller = caller_of(scope, self._proxies)
         try:
             headers = self._check(scope)
             await self._admit(self._procedures[scope["raw_path"]], caller)
         except _Refused as refused:
-            await _send(scope, send, refused, caller.request_id)
+            failure = rpc.refused(refused.error, caller.request_id)
+            await send_failure(scope, send, failure, status=refused.status, headers=refused.headers)
         except Exception:  # noqa: BLE001 - it is logged
-            await _send(scope, send, _Refused(rpc.unforeseen(caller.request_id)), caller.request_id)
+            await send_failure(scope, send, _unforeseen(caller))
         else:
             # uvicorn cancels what is left when the time to drain has passed, and would log it as if something had gone
             # wrong; by then connectrpc has answered.
@@ -106,7 +112,7 @@ class Gate:
                 try:
                     await self._app({**scope, "headers": headers}, in_time, _in_one_piece(send))
                 except Exception:  # noqa: BLE001 - it is logged
-                    await _send(scope, send, _Refused(rpc.unforeseen(caller.request_id)), caller.request_id)
+                    await send_failure(scope, send, _unforeseen(caller))
 
     async def _admit(self, procedure: Procedure, caller: Caller) -> None:
         """Raises _Refused."""
@@ -135,13 +141,9 @@ class Gate:
         return [(name.encode("latin-1"), value.encode()) for name, value in headers.items() if name not in _OURS]
 
 
-async def _send(scope: "HTTPScope", send: "ASGISendCallable", refused: _Refused, request_id: str) -> None:
-    failure = rpc.refused(refused.error, request_id)
-    content_type = _media_type(dict(scope["headers"]).get(b"content-type", b"").decode("latin-1"))
-    if content_type in _GRPC_WEB and refused.status in {None, 404}:
-        await send_grpc_web(send, failure, content_type.encode())
-    else:
-        await send_connect(send, failure, status=refused.status, headers=refused.headers)
+def _unforeseen(caller: Caller) -> rpc.Failure:
+    """Log the error that is being handled, and return what its caller is told."""
+    return rpc.refused(rpc.unforeseen(caller.request_id), caller.request_id)
 
 
 def _check_target(scope: "HTTPScope", paths: Collection[bytes]) -> None:
@@ -159,7 +161,7 @@ def _read_headers(headers: "Iterable[tuple[bytes, bytes]]") -> dict[str, str]:
     read: dict[str, str] = {}
     for raw_name, raw_value in headers:
         name = raw_name.decode("latin-1")
-        if name == _CREDENTIAL:  # it was read, and is for nobody else
+        if name not in _FOR_CONNECT | _OURS:
             continue
         try:
             value = raw_value.decode()
@@ -167,14 +169,16 @@ def _read_headers(headers: "Iterable[tuple[bytes, bytes]]") -> dict[str, str]:
             raise _Refused(refusals.bad_header(name, "is no UTF-8")) from None
         if name in read and name in _SINGLE:
             raise _Refused(refusals.bad_header(name, "was sent more than once"))
+        if name in _ENCODINGS:  # https://www.rfc-editor.org/rfc/rfc9110#section-8.4.1: in capitals they mean the same
+            value = _ALIASES.get(value.lower(), value.lower())
         read[name] = f"{read[name]}, {value}" if name in read else value
     return read
 
 
 def _check_content_type(headers: dict[str, str], grpc_address: str) -> str:
-    content_type = headers["content-type"] = _media_type(headers.get("content-type", ""))
-    if content_type not in _CONNECT and content_type not in _GRPC_WEB:
-        known = (*_CONNECT, *_GRPC_WEB)
+    content_type = headers["content-type"] = media_type(headers.get("content-type", ""))
+    if content_type not in _CONNECT and content_type not in GRPC_WEB:
+        known = (*_CONNECT, *GRPC_WEB)
         accept = [(b"accept-post", ", ".join(known).encode())]
         raise _Refused(refusals.unknown_content_type(content_type, known, grpc_address), 415, accept)
     return content_type
@@ -193,10 +197,6 @@ def _timeout(headers: dict[str, str]) -> float | None:
         if not seconds:
             raise _Refused(rpc.not_started())
     return seconds
-
-
-def _media_type(content_type: str) -> str:
-    return content_type.partition(";")[0].strip().lower()
 
 
 def _in_time(receive: "ASGIReceiveCallable", seconds: int) -> "ASGIReceiveCallable":

@@ -14,8 +14,11 @@ __all__ = [
     "late_body",
     "malformed",
     "no_version",
+    "not_local",
     "not_supported",
     "too_large",
+    "too_many_chunks",
+    "too_many_header_lines",
     "too_many_headers",
     "too_slow",
     "unknown_content_type",
@@ -102,6 +105,26 @@ def bad_http(grpc_address: str) -> ServiceError:
 def too_many_headers(limit: int) -> ServiceError:
     return ServiceError(
         Code.RESOURCE_EXHAUSTED, "HEADERS_TOO_LARGE", f"A request's headers may have {limit} bytes at the most."
+    )
+
+
+def too_many_header_lines(limit: int) -> ServiceError:
+    return ServiceError(
+        Code.RESOURCE_EXHAUSTED, "HEADERS_TOO_LARGE", f"A request may have {limit} headers at the most."
+    )
+
+
+def too_many_chunks(limit: int) -> ServiceError:
+    return ServiceError(
+        Code.RESOURCE_EXHAUSTED, "MESSAGE_TOO_LARGE", f"A request's body may come in {limit} chunks at the most."
+    )
+
+
+def not_local() -> ServiceError:
+    return ServiceError(
+        Code.PERMISSION_DENIED,
+        "NOT_LOCAL",
+        "Without authentication, the server is for callers on its own machine, by a name like localhost or 127.0.0.1.",
     )
 
 

@@ -18,13 +18,17 @@ MIB = 1 << 20
 
 @dataclass
 class Target:
-    """The image that calls are tried on, by which scope, and the pools whose objects a refusal must not change."""
+    """The image that calls are tried on, by which scope, and the pools whose objects a refusal must not change.
+
+    ``is_readable`` says whether `rbd` can read the image, or would wait for ever.
+    """
 
     pool: str
     image: str
     snapshot: str = "first"
     scope: str = "test"
     pools: list[str] = field(default_factory=list)
+    is_readable: bool = True
 
     @property
     def at(self) -> str:
@@ -120,7 +124,7 @@ class Maker:
         return str(self.tools.rbd_json("info", target.at)["id"])
 
     def rados(self, pool: str, *words: str) -> None:
-        self.tools._run("rados", "--pool", pool, *words)  # noqa: SLF001 - one more of Ceph's tools
+        self.tools.objects("--pool", pool, *words)
 
     def remove_pool(self, name: str) -> None:
         self.cluster.delete_pool(name)

@@ -99,6 +99,7 @@ NO_CAPS = "permission_denied CEPH_CAPS_MISSING"
 HAS_SNAPSHOTS = "failed_precondition IMAGE_HAS_SNAPSHOTS"
 INCOMPLETE = "failed_precondition IMAGE_INCOMPLETE"
 FOREIGN = "failed_precondition SNAPSHOT_NOT_A_USERS"
+LOCKED = on(IN_USE, CREATE_SNAPSHOT, GROW, ROLL_BACK, SHRINK, DELETE_SNAPSHOT) | {DELETE: HAS_SNAPSHOTS}
 
 
 @state("an ordinary image")
@@ -106,7 +107,12 @@ def ordinary(_maker: Maker, _target: Target) -> None:
     """It is."""
 
 
-@state("there is no such image", on(NO_IMAGE, *CALLS) | {CREATE: "ok", DELETE: "ok"}, options=None, listed=ABSENT)
+@state(
+    "there is no such image",
+    on(NO_IMAGE, *CALLS) | {CREATE: "ok", DELETE_SNAPSHOT: NO_SNAPSHOT, DELETE: "ok"},
+    options=None,
+    listed=ABSENT,
+)
 def absent(_maker: Maker, _target: Target) -> None:
     """Nothing is made; CreateImage makes it, and DeleteImage deletes that."""
 
@@ -133,13 +139,13 @@ def open_without_lock(maker: Maker, target: Target) -> Iterator[None]:
         yield
 
 
-@state("locked by hand (`rbd lock add`)", on(IN_USE, *CALLS) | {CREATE: "already_exists IMAGE_EXISTS"})
+@state("locked by hand (`rbd lock add`)", LOCKED)
 def locked_by_hand(maker: Maker, target: Target) -> Iterator[None]:
     with maker.client(target, writes=False, locks=True):
         yield
 
 
-@state("of format 1", {PROTECT: "failed_precondition IMAGE_WITHOUT_LAYERING"}, options=None)
+@state("of format 1", options=None)
 def format_1(maker: Maker, target: Target) -> None:
     maker.image_of_format_1(target)
 
@@ -290,6 +296,7 @@ def orphan_without_snapshots(maker: Maker, target: Target) -> None:
 def clone_of_unserved(maker: Maker, target: Target) -> Iterator[None]:
     parents = maker.pool(f"parents-of-{target.image}")
     maker.clone(target, parents)
+    target.is_readable = False
     with maker.unserved(parents):
         yield
 
@@ -337,7 +344,7 @@ def map_garbled(maker: Maker, target: Target) -> None:
     maker.rados(target.pool, "put", f"rbd_object_map.{maker.image_id(target)}", str(garbage))
 
 
-@state("in the trash", on(NO_IMAGE, *CALLS) | {CREATE: "ok", DELETE: "ok"}, listed=ABSENT)
+@state("in the trash", on(NO_IMAGE, *CALLS) | {CREATE: "ok", DELETE_SNAPSHOT: NO_SNAPSHOT, DELETE: "ok"}, listed=ABSENT)
 def in_the_trash(maker: Maker, target: Target) -> None:
     maker.rbd("trash", "mv", target.at)
 
@@ -347,7 +354,7 @@ def without_header(maker: Maker, target: Target) -> None:
     maker.rados(target.pool, "rm", f"rbd_header.{maker.image_id(target)}")
 
 
-@state("its id is lost", every(INCOMPLETE) | {DELETE: HAS_SNAPSHOTS}, listed=BY_NAME)
+@state("its id is lost", every(INCOMPLETE), listed=BY_NAME)
 def without_id(maker: Maker, target: Target) -> None:
     maker.rados(target.pool, "rm", f"rbd_id.{target.image}")
 
@@ -367,6 +374,7 @@ def limit_reached(maker: Maker, target: Target) -> None:
 )
 def pool_at_quota(maker: Maker, target: Target) -> Iterator[None]:
     target.pool = maker.pool(f"pool-of-{target.image}")
+    target.pools.append(target.pool)
     maker.image(target)
     with maker.quota(target.pool):
         yield
@@ -375,9 +383,11 @@ def pool_at_quota(maker: Maker, target: Target) -> Iterator[None]:
 @state("no OSD serves its pool", every(UNSERVED), options=None, listed=ABSENT, seconds=15)
 def pool_unserved(maker: Maker, target: Target) -> Iterator[None]:
     target.pool = maker.pool(f"pool-of-{target.image}")
+    target.pools.append(target.pool)
     maker.image(target)
     with maker.unserved(target.pool):
-        target.pools.clear()
+        target.is_readable = False
+        target.pools.remove(target.pool)
         yield
 
 
@@ -396,7 +406,7 @@ def data_pool_at_quota(maker: Maker, target: Target) -> Iterator[None]:
 
 @state(
     "no OSD serves its data pool",
-    on(UNSERVED, CREATE_SNAPSHOT, ROLL_BACK, SHRINK, DELETE_SNAPSHOT, DELETE),
+    on(UNSERVED, CREATE_SNAPSHOT, UNPROTECT, ROLL_BACK, SHRINK, DELETE_SNAPSHOT, DELETE),
     options=None,
     seconds=15,
 )
@@ -466,7 +476,7 @@ def clone_not_utf_8(maker: Maker, target: Target) -> None:
     maker.rbd("clone", "--rbd-default-clone-format=2", f"{target.at}@first", f"{target.at}\udcff")
 
 
-@state("locked by hand, under a name that is not UTF-8", every(IN_USE) | {CREATE: "already_exists IMAGE_EXISTS"})
+@state("locked by hand, under a name that is not UTF-8", LOCKED)
 def lock_not_utf_8(maker: Maker, target: Target) -> None:
     maker.rbd("lock", "add", target.at, "\udcff")
 
@@ -480,6 +490,7 @@ def hidden_image(maker: Maker, target: Target) -> None:
 @state("its pool has no application", {CREATE: "failed_precondition POOL_NOT_FOR_IMAGES"}, options=None, listed=ABSENT)
 def without_application(maker: Maker, target: Target) -> None:
     target.pool = maker.pool(f"pool-of-{target.image}")
+    target.pools.append(target.pool)
     maker.image(target)
     maker.ceph("osd", "pool", "application", "disable", target.pool, "rbd", "--yes-i-really-mean-it")
 

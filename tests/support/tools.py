@@ -36,6 +36,10 @@ class Tools:
     def ceph(self, *words: str) -> str:
         return self._run("ceph", *words)
 
+    def objects(self, *words: str) -> str:
+        """Run `rados`."""
+        return self._run("rados", *words)
+
     def rbd_json(self, *words: str) -> Any:  # noqa: ANN401 - what JSON holds
         return json.loads(self.rbd(*words, "--format", "json"))
 
@@ -104,6 +108,7 @@ class Tools:
             [tool, "--conf", str(self.cluster.conf), *arguments],
             capture_output=True,
             text=True,
+            errors="surrogateescape",
             check=False,
         )
         done = None
@@ -138,12 +143,12 @@ def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
 
 
 @contextmanager
-def held_up(tools: Tools, *images: str) -> Iterator[Callable[[str], bool]]:
-    """Keep the changes of some images of the pool rbd from ending: they wait for a lock, as another server takes it.
+def held_up(tools: Tools, *images: str, pool: str = "rbd") -> Iterator[Callable[[str], bool]]:
+    """Keep the changes of some images of a pool from ending: they wait for a lock, as another server takes it.
 
     Give what says whether a server has an image open, and so waits there.
     """
-    with tools.ioctx() as ioctx, ExitStack() as stack:
+    with tools.ioctx(pool) as ioctx, ExitStack() as stack:
         opened = {name: stack.enter_context(rbd.Image(ioctx, name)) for name in images}
         for image in opened.values():
             lock = (f"rbd_header.{image.id()}", "rbd-connect", "of another server")

@@ -19,7 +19,7 @@ from ..missing import no_image, no_namespace
 from ..spec import ImageSpec
 from .bounded import BoundedReply
 from .errnos import errno_of
-from .header import Link, header_of, id_in_directory, id_of, is_half_deleted, migration_source, parent_of
+from .header import Link, header_of, id_in_directory, id_of, is_half_deleted, migration_source, parent_of, raw_snapshots
 from .holders import lock_error
 from .open_pool import OpenPool
 
@@ -143,7 +143,7 @@ def _why_not_opened(pool: OpenPool, spec: ImageSpec, image_id: str, *, has_id_ob
     except rados.ObjectNotFound:
         return _incomplete(spec, "its header is missing")
     if not has_id_object:
-        return _incomplete(spec, "the object with its id is missing")
+        return _without_id(pool, spec, image_id)
     if source is not None and (lost := _lost(pool, source, "source")):
         return PreconditionError(
             "MIGRATION_SOURCE_MISSING", f"The image is under migration, and {lost}: its data is not complete."
@@ -164,6 +164,23 @@ def _incomplete(spec: ImageSpec, what: str) -> PreconditionError:
         f"The image {quoted(spec.image)} cannot be opened: {what}. Another client is creating or deleting it, or was "
         "interrupted at that. DeleteImage removes what is left.",
     )
+
+
+def _without_id(pool: OpenPool, spec: ImageSpec, image_id: str) -> PreconditionError:
+    """Return the error for an image whose name leads to no id. By its id, `rbd` still opens it."""
+    what = "the object with its id is missing"
+    if not any(True for _ in raw_snapshots(pool.ioctx, image_id)):
+        return _incomplete(spec, what)
+    place = " ".join(f"--{key} {shlex.quote(value)}" for key, value in _place(spec).items())
+    return PreconditionError(
+        "IMAGE_INCOMPLETE",
+        f"The image {quoted(spec.image)} cannot be opened: {what}. It has snapshots. DeleteImage removes what is left "
+        f"after `rbd snap purge {place} --image-id {image_id}`.",
+    )
+
+
+def _place(spec: ImageSpec) -> dict[str, str]:
+    return {"pool": spec.pool, "namespace": spec.namespace} if spec.namespace else {"pool": spec.pool}
 
 
 def _lost(pool: OpenPool, link: Link, what: str) -> str | None:

@@ -17,6 +17,7 @@ from .image_info import Image, bits_of, describe_image, features_of
 from .image_pools import begin_data_checks
 from .open_pool import OpenPool
 from .pool_map import PoolState
+from .served import check_new_served
 
 __all__ = ["ImageExistsError", "create"]
 
@@ -41,6 +42,7 @@ def create(pool: OpenPool, spec: ImageSpec, layout: Layout, *, diff_budget: int)
     in, is not for images; ServiceError where one cannot be used; and what the bindings raise.
     """
     _check_holds_images(pool.state)
+    check_new_served(pool, spec.image)
     check(layout.completed(_defaults(pool)))
     data_pool = _data_pool(pool)
     checks = begin_data_checks(pool, data_pool)

@@ -14,7 +14,7 @@ from .header import DIRECTORY, header_of, id_of, parent_of
 from .open_pool import OpenPool
 from .pool_map import inactive
 
-__all__ = ["check_clones_served", "check_served"]
+__all__ = ["check_clones_served", "check_new_served", "check_served"]
 
 _CHILDREN = "rbd_children"
 _PATIENCE_SECONDS = 2.0
@@ -45,6 +45,15 @@ def check_served(pool: OpenPool, spec: ImageSpec) -> None:
         with pool.connection.open_ioctx2(found.id) as ioctx:
             ioctx.set_namespace(parent.namespace)
             _check(ioctx, found.name, [header_of(parent.image_id)])
+
+
+def check_new_served(pool: OpenPool, name: str) -> None:
+    """Return where the objects are served that the creation of an image reads and writes first.
+
+    Raises TryLaterError with the name of the pool that is not served, and what the bindings raise.
+    """
+    if pool.state.id in pool.current.unserved():
+        _check(pool.ioctx, pool.state.name, [f"rbd_id.{name}", DIRECTORY])
 
 
 def check_clones_served(pool: OpenPool) -> None:

@@ -160,6 +160,8 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         limit = float(self.config.timeout_graceful_shutdown or 0)
         self.drained_by = time.monotonic() + limit
+        self._http_server.close()
+        await self._http_server.wait_closed()  # or uvicorn would not know of connections that have just come
         await asyncio.gather(self._grpc_server.drain(limit), super().shutdown(sockets))
         await self._http_server.end_probes()
 

@@ -21,6 +21,8 @@ from support.tools import write_scope
 _SECONDS = 8.0
 _NEEDS_TLS = {"half-a-handshake-8000", "hello-alone-8000", "silent-8000"}
 _MIB = 1 << 20
+# What the tests do in place of the same with more connections.
+_SMALL = {"half-a-handshake-1000", "hello-alone-300"}
 
 
 def grpc_call(address: str) -> bool:
@@ -77,4 +79,4 @@ def main(names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or list(ATTACKS))
+    main(sys.argv[1:] or [name for name in ATTACKS if name not in _SMALL])

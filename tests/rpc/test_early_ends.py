@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request as UrllibRequest
 from urllib.request import urlopen
@@ -17,7 +18,7 @@ import trustme
 from conftest import NewImage
 from rbd_connect.devcluster import DevCluster
 from support.access import Tokens, bearer, grant, wrong_token
-from support.clients import create, request
+from support.clients import CALLS, create, request
 from support.server import Server, run_server
 from support.tools import Tools, held_up, wait_until, write_scope
 from support.wire import HTTP, Request, connected, http1_bytes, read_http1, valid
@@ -203,3 +204,37 @@ class TestAClientThatEndsItsSide:
             answer = read_http1(connection)
             assert answer.status == 200
             assert json.loads(answer.body)["name"] == "second"
+
+
+class TestAClientOfWhichTheKernelDoesNotKnow:
+    """As of one of another machine's: it is asked whether it is there. Here it comes by a socket in the file system."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def path(cls, cluster: DevCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Path]]:
+        folder = tmp_path_factory.mktemp("files")
+        path = folder / "http.sock"
+        with run_server(folder, write_scope("test", cluster), f"--listen-http=unix:{path}") as server:
+            yield server, path
+
+    @pytest.mark.parametrize("goes", [False, True])
+    def test_by_an_answer_that_goes_before_others(
+        self, tools: Tools, new_image: NewImage, path: tuple[Server, Path], *, goes: bool
+    ) -> None:
+        server, file = path
+        image = new_image()
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(20)
+            connection.connect(str(file))
+            assert CALLS["grpc"](server, request("rbd", image, "first")).reply
+            with held_up(tools, image) as is_held:
+                connection.sendall(http1_bytes(valid("connect-json", "test", image, "second")))
+                connection.shutdown(socket.SHUT_WR)
+                wait_until(lambda: is_held(image))
+                if goes:
+                    connection.close()
+                    wait_until(lambda: "canceled in" in server.log.read_text())
+                else:
+                    assert connection.recv(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
+            if not goes:
+                assert read_http1(connection).status == 200

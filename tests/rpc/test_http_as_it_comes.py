@@ -105,6 +105,16 @@ def test_one_that_could_stand_for_something_else_is_not(server: Server, transpor
     assert answer.headers["x-request-id"].decode() != given
 
 
+def test_a_body_that_may_not_come_ends_the_connection(server: Server) -> None:
+    """Who asks first whether to send it (Expect) may send its next request in place of it: RFC 9110, section 10.1.1."""
+    whole = replace(valid("connect-json"), path=b"/nowhere").with_header(b"expect", b"100-continue")
+    head = http1_bytes(whole)[: -len(whole.body)]
+    with connected(server.address) as connection:
+        connection.sendall(head)
+        answer = read_http1(connection)
+        assert (answer.reason, answer.headers["connection"]) == ("UNKNOWN_PROCEDURE", b"close")
+
+
 @every_transport
 def test_chunks_as_clients_cut_them(server: Server, transport: str) -> None:
     """Few small ones, with extensions and a trailer."""

@@ -8,7 +8,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,19 @@ class TestStopping:
                     assert read_http1(new).reason == "SCOPE_NOT_FOUND"
             assert server.process.wait(30) == 0
             assert time.monotonic() - told > 2.5
+
+    def test_a_request_that_has_just_come_is_answered(self, cluster: DevCluster, tmp_path: Path) -> None:
+        """Also where the server had not accepted its connection yet."""
+        with run_server(tmp_path, write_scope("test", cluster)) as server, ExitStack() as stack:
+            server.process.send_signal(signal.SIGSTOP)
+            connections = [stack.enter_context(connected(server.address)) for _ in range(100)]
+            for connection in connections:
+                connection.sendall(http1_bytes(valid("connect-json")))
+            server.process.send_signal(signal.SIGTERM)
+            server.process.send_signal(signal.SIGCONT)
+            for connection in connections:
+                assert read_http1(connection).reason == "SCOPE_NOT_FOUND"
+            assert server.process.wait(30) == 0
 
     def test_a_second_signal_ends_the_delay(self, cluster: DevCluster, tmp_path: Path) -> None:
         code = 128 + signal.SIGTERM

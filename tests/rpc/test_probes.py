@@ -1,11 +1,14 @@
 """/healthz and /readyz, on clusters that are well, frozen, and not there at all."""
 
 import json
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from rbd_connect.devcluster import DevCluster
+from support.access import Tokens, grant, wrong_token
+from support.issuer import AUDIENCE, ISSUER, Issuer
 from support.server import Server, run_server
 from support.tools import Tools, frozen, wait_until, write_scope
 from support.wire import connected
@@ -15,9 +18,12 @@ HOPELESS = (
 )
 
 
-def get(server: Server, path: str, method: str = "GET") -> tuple[int, str]:
+def get(server: Server, path: str, method: str = "GET", *, credential: str | None = None) -> tuple[int, str]:
+    headers = "host: localhost\r\nconnection: close\r\n"
+    if credential is not None:
+        headers += f"authorization: Bearer {credential}\r\n"
     with connected(server.address) as connection:
-        connection.sendall(f"{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n".encode())
+        connection.sendall(f"{method} {path} HTTP/1.1\r\n{headers}\r\n".encode())
         head, _, body = b"".join(iter(lambda: connection.recv(65536), b"")).partition(b"\r\n\r\n")
         return int(head.split()[1]), body.decode()
 
@@ -68,3 +74,33 @@ def test_ready_and_what_else_is_known_of_each_scope(cluster: DevCluster, tmp_pat
 def test_other_methods_are_no_probes(server: Server) -> None:
     assert get(server, "/healthz", "POST")[0] == 404
     assert get(server, "/healthz/")[0] == 404
+
+
+class TestCredentials:
+    """Whoever shows one at /readyz is recognised as for a call: in time, and no faster than there."""
+
+    def test_an_issuer_that_does_not_answer_holds_nobody_up(self, cluster: DevCluster, tmp_path: Path) -> None:
+        issuer = Issuer()
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            jwks = f"http://127.0.0.1:{silent.getsockname()[1]}/keys"
+            settings = f'[issuers.sso]\nissuer = "{ISSUER}"\naudience = "{AUDIENCE}"\njwks = "{jwks}"\n'
+            with run_server(tmp_path, settings + write_scope("test", cluster)) as server:
+                wait_until(lambda: get(server, "/readyz")[0] == 200)
+                began = time.monotonic()
+                status, body = get(server, "/readyz", credential=issuer.token())
+                assert time.monotonic() - began < 3
+                assert (status, json.loads(body)) == (200, {"status": "ready"})
+
+    def test_wrong_ones_are_no_faster_tried_there(self, cluster: DevCluster, tmp_path: Path) -> None:
+        tokens = Tokens(tmp_path)
+        token = tokens.new("alice")
+        settings = tokens.setting + write_scope("test", cluster) + grant("alice", ["*"])
+        with run_server(tmp_path, settings) as server:
+            wait_until(lambda: get(server, "/readyz")[0] == 200)
+            began = time.monotonic()
+            for _ in range(10):
+                _, body = get(server, "/readyz", credential=wrong_token())
+                assert "scopes" not in json.loads(body)
+            assert time.monotonic() - began > 10 * 0.05
+            _, body = get(server, "/readyz", credential=token)
+            assert json.loads(body)["scopes"] == {"test": "connected"}

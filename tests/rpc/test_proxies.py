@@ -23,7 +23,7 @@ from support.clients import CALLS
 from support.proxies import envoy, free_ports, haproxy, nginx
 from support.server import Server, run_server
 from support.tools import Tools, wait_until, write_scope
-from support.wire import HTTP, Request, connected, http1_bytes, read_http1, valid
+from support.wire import HTTP, Request, connected, framed, http1_bytes, read_http1, send, valid
 
 MEGABYTE = 1 << 20
 CALLER = "192.0.2.7"
@@ -237,6 +237,11 @@ class TestAnswersComeThrough:
         for _ in range(12):
             status, _, reason = sent(front.server.address, large)
             assert (status, reason) in {(401, "UNAUTHENTICATED"), (429, "MESSAGE_TOO_LARGE")}
+        for _ in range(12):
+            answer = send(front.server, replace(valid("grpc"), body=framed(b" " * (MEGABYTE - 5))))
+            assert answer.code in {"unauthenticated", "resource_exhausted"}
+        listed = CALLS["grpc"](front.server, {"scope": "test"}, "ListPools", bearer(front.token))
+        assert listed.code is None
         good = with_token(valid("connect-json"), front.token)
         for _ in range(4):
             # By TLS to the proxy; in clear no token is taken from its caller.

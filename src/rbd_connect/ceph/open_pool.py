@@ -16,7 +16,7 @@ from .pool_map import CurrentPools, PoolMap, PoolState
 __all__ = ["OpenPool"]
 
 # A name that was looked up this long ago is looked up again before anything is changed.
-_FRESH_SECONDS = 0.5
+_FRESH_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

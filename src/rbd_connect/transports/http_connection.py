@@ -39,6 +39,8 @@ _READ_BYTES = 16 * 1024
 _LOOK_FIRST_SECONDS = 0.005
 _LOOK_SECONDS = 0.25
 _ASK_SECONDS = 2.0
+# So long a new connection is waited for that is there when the server stops to listen.
+_LATE_SECONDS = 0.5
 _HEAR_SECONDS = 0.1
 
 _TOO_LARGE = 431
@@ -122,7 +124,14 @@ class HttpConnection(H11Protocol):
         """Let a request that has come be answered, and close the connection after it."""
         if self._is_answering:
             self.cycle.keep_alive = False
+        elif self.cycle is not None or self.conn.has_unread:
+            self.transport.drop()
         else:
+            # It has just come, and its request is on its way.
+            self.loop.call_later(_LATE_SECONDS, self._drop_unless_answering)
+
+    def _drop_unless_answering(self) -> None:
+        if not self._is_answering:
             self.transport.drop()
 
     def timeout_keep_alive_handler(self) -> None:

@@ -23,6 +23,8 @@ _log = logging.getLogger(__name__)
 _ACCEPTED_IN_ONE_GO = 32
 _ACCEPT_AGAIN_SECONDS = 0.5
 _LOGGED_SECONDS = 10.0
+# So long a connection that has come just before the end may take until its request is read.
+_LATE_SECONDS = 0.5
 # What asyncio's TLS reads in one go, in a buffer that each connection keeps: 256 KiB by default.
 _TLS_BUFFER_BYTES = 16 * 1024
 
@@ -53,35 +55,39 @@ class HttpListener:
             self._listen(listener)
 
     def close(self) -> None:
-        """Accept no more. Connections that have not come as far as their first request are closed."""
+        """Accept what has come, and no more."""
         loop = asyncio.get_running_loop()
         for listener in self._sockets:
             if listener.fileno() >= 0:
+                while self._accept(listener):
+                    pass
                 loop.remove_reader(listener)
                 close_listener(listener)
-        for task in self._tasks:
-            task.cancel()
 
     async def wait_closed(self) -> None:
-        """Return when nothing is left to do; uvicorn waits for its connections by itself."""
+        """Return when the connections that have come have their protocols; those that take too long are closed."""
         if self._tasks:
-            await asyncio.wait(self._tasks)
+            _, late = await asyncio.wait(self._tasks, timeout=_LATE_SECONDS)
+            for task in late:
+                task.cancel()
 
     def _listen(self, listener: socket.socket) -> None:
         if listener.fileno() >= 0:
             asyncio.get_running_loop().add_reader(listener, self._accept, listener)
 
-    def _accept(self, listener: socket.socket) -> None:
+    def _accept(self, listener: socket.socket) -> bool:
+        """Accept some connections. Say whether there may be more."""
         for _ in range(_ACCEPTED_IN_ONE_GO):
             try:
                 connection, _ = listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
+                return False
             except OSError as error:
                 self._rest(listener, error)
-                return
+                return False
             connection.setblocking(False)  # noqa: FBT003 - as above
             self._take(connection)
+        return True
 
     def _rest(self, listener: socket.socket, error: OSError) -> None:
         """Accept nothing for a while where the system gives no more descriptors, and free one."""

@@ -100,8 +100,12 @@ class Parser(h11.Connection):
         self._may_skip_line = True
 
     def _has_much_to_come(self) -> bool:
-        """Say whether more of a body follows its answer than is read for it, or nobody knows how much."""
-        return self.their_state is h11.SEND_BODY and (self._length is None or self._length > self._most_bytes)
+        """Say whether more of a body follows its answer than is read for it, or nobody knows how much, or whether."""
+        if self.their_state is not h11.SEND_BODY:
+            return False
+        if self._length is None or self.they_are_waiting_for_100_continue:
+            return True
+        return self._length > self._most_bytes
 
     def _skip_empty_line(self) -> bool:
         """Skip one before a request (RFC 9112, section 2.2). Say whether enough has come to know."""

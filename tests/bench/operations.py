@@ -1,4 +1,4 @@
-"""Row 11: what each call costs in Ceph: operations of OSDs, and new maps of the monitor, each a commit."""
+"""Row 11: what each call costs in Ceph: operations of OSDs, commands of the monitor, new maps of OSDs (commits)."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -11,6 +11,7 @@ from support.clients import CALLS
 from support.cluster import POOL, SCOPE
 from support.server import Server
 
+from .monitor_log import counted
 from .progress import shown
 from .table import Line
 from .workbench import Bench, Site
@@ -65,15 +66,17 @@ def _lines(site: Site, server: Server, rpc: str, names: list[str], fields: Mappi
     """Count what a call on each image takes; a list is one of all of them, and is made as often."""
     is_list = rpc.startswith("List")
     before = _Counted.of(site)
-    for name in names:
-        body = {"scope": SCOPE} if is_list else {"scope": SCOPE, "poolName": POOL, "imageName": name, **fields}
-        outcome = CALLS["connect"](server, body, rpc)
-        assert outcome.code is None, outcome
+    with counted(site) as commands:
+        for name in names:
+            body = {"scope": SCOPE} if is_list else {"scope": SCOPE, "poolName": POOL, "imageName": name, **fields}
+            outcome = CALLS["connect"](server, body, rpc)
+            assert outcome.code is None, outcome
     after = _Counted.of(site)
     what = f"{rpc} of {len(names)} images" if rpc == "ListImages" else rpc
     for kind in ("reads", "writes", "maps"):
         each = (getattr(after, kind) - getattr(before, kind)) / len(names)
         yield Line(11, f"{what}: {kind}", "a call", each)
+    yield Line(11, f"{what}: commands of the monitor", "a call", len(commands) / len(names))
 
 
 def _write(site: Site, names: list[str]) -> None:

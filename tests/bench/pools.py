@@ -4,13 +4,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 
 from otterscale.storage.v1.storage_pb2 import ListPoolsRequest, ListPoolsResponse
 from rbd_connect.ceph.pools import mon_command
-from support.cluster import SCOPE, USER
-from support.tools import wait_until
+from support.cluster import SCOPE
 
+from .monitor_log import counted
 from .progress import shown
 from .table import Line
 from .timing import medians
@@ -68,20 +67,8 @@ def _by_ceph(site: Site) -> None:
 
 
 def _commands(site: Site, call: Call) -> int:
-    """Count the commands for which some calls have the monitor asked, by its log."""
-    log = site.cluster.folder / f"{site.cluster.monitors[0]}.log"
-    begins = _mark(site, log, "begins")
-    for _ in range(_CALLS):
-        call("ListPools", _REQUEST)
-    ends = _mark(site, log, "ends")
-    lines = log.read_text()[begins:ends].splitlines()
-    asked = [line for line in lines if f"entity='{USER}'" in line and line.endswith(": dispatch")]
-    return sum("config dump" not in line for line in asked)  # that one it asks every few seconds, calls or not
-
-
-def _mark(site: Site, log: Path, mark: str) -> int:
-    """Have the monitor write something to its log; give the place when it stands there."""
-    mark = f"row 10 {mark}"
-    site.cluster.command("log", logtext=[mark])
-    wait_until(lambda: mark in log.read_text())
-    return log.read_text().index(mark)
+    """Count the commands for which some calls have the monitor asked."""
+    with counted(site) as commands:
+        for _ in range(_CALLS):
+            call("ListPools", _REQUEST)
+    return len(commands)

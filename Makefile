@@ -14,7 +14,7 @@ DEBIAN_DRILL := iproute2
 GENERATED := src/otterscale
 JAVASCRIPT := tests/javascript
 
-.PHONY: help dev test bench bench-attacks bench-strangers bench-transports drill lint check-generated generate lock debian debian-test debian-bench debian-drill clean
+.PHONY: help dev test docs bench bench-attacks bench-strangers bench-transports drill lint check-generated generate lock debian debian-test debian-bench debian-drill clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -56,6 +56,9 @@ check-generated: .venv/installed ## Fail where the committed stubs are not what 
 	@fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/buf generate --output "$$fresh"; \
 	diff -r --exclude=__pycache__ "$$fresh/$(GENERATED)" $(GENERATED) || { echo 'The stubs are not current: run `make generate`.' >&2; exit 1; }
+
+docs: .venv/installed ## Write the pages that come from tables of the tests
+	@PYTHONPATH=tests $(BIN)/python -m states.page > docs/states.md
 
 lock: ## Resolve the dependencies of pyproject.toml anew
 	@tools=$$(mktemp -d); trap 'rm -rf "$$tools"' EXIT; \

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from support.server import Server, run_server
 from support.tools import ToolFailedError, Tools, write_scope
 
 from .maker import MIB, Maker, Target
+from .page import page
 from .table import ABSENT, BY_NAME, CALLS, CREATE, GROW, SHRINK, STATES, WHOLE, State
 
 POOL = "states"
@@ -32,7 +34,7 @@ def users(cluster: DevCluster, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """A server with a scope for each Ceph user that states need."""
     one_pool = cluster.create_user("client.one-pool", mon="profile rbd", osd=f"profile rbd pool={POOL}")
     reads = cluster.create_user(
-        "client.reads-parents", mon="profile rbd", osd=f"profile rbd pool={POOL}, allow r pool=readable"
+        "client.reads-parents", mon="profile rbd", osd=f"profile rbd pool={POOL}, allow r class-read pool=readable"
     )
     assert one_pool.exists()
     assert reads.exists()
@@ -132,3 +134,8 @@ def check(tools: Tools, target: Target, call: str, outcome: Outcome) -> None:
             assert target.image not in tools.rbd_json("ls", target.pool)
         case _:
             assert tools.rbd_json("info", target.at)["size"] == _SIZES[call]
+
+
+def test_the_documents_have_the_table() -> None:
+    written = Path(__file__).parents[2] / "docs" / "states.md"
+    assert written.read_text(encoding="utf-8") == page(), "run `make docs`"

@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 import rados
 import rbd
 
+from ..errors import TryLaterError
 from ..progress import phase
 from ..spec import ImageSpec
 from .diagnosis import why_not_found, why_refused
@@ -47,7 +48,14 @@ def opened(pool: OpenPool, spec: ImageSpec, *, read_only: bool = False) -> Itera
         try:
             image = stack.enter_context(open_image(pool.ioctx, spec.image, read_only=read_only))
         except rbd.ImageNotFound as error:
-            raise why_not_found(pool, spec) from error
+            reason = why_not_found(pool, spec)
+            if not isinstance(reason, TryLaterError):
+                raise reason from error
+            # It was renamed, or made, in between.
+            try:
+                image = stack.enter_context(open_image(pool.ioctx, spec.image, read_only=read_only))
+            except rbd.ImageNotFound:
+                raise reason from error
         yield image
 
 

@@ -20,7 +20,7 @@ MAX_ENCODED_BYTES = 3400
 
 # The name of its type, tags and lengths, for each detail.
 _ENVELOPE_BYTES = 64
-_SHORT_BYTES = 400
+_SHORT_BYTES = 512
 _NAME_BYTES = 100
 _NEVER_CUT = "request_id"
 

@@ -125,7 +125,7 @@ class CurrentPools:
         return self._map
 
     def _ask_unserved(self) -> Iterator[int]:
-        states = mon_command(self._connection, "status")["pgmap"]["pgs_by_state"]
+        states = mon_command(self._connection, "status")["pgmap"].get("pgs_by_state", ())
         if all(_is_served(state["state_name"]) for state in states):
             return
         for pool, stuck in self._stuck.of(self._stuck.begin(self._connection)).items():

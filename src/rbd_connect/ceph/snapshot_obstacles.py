@@ -62,8 +62,7 @@ def clones_of(image: rbd.Image, snapshot_id: int) -> Iterator[Obstacle]:
     for child in children:
         which = (child["pool"], child["pool_namespace"], child["image"])
         place = "/".join(filter(None, which))
-        where = " in the trash" if child["trash"] else ""
-        description = f"The image {place}{where} is a clone of it."
+        description = "It is a clone, in the trash." if child["trash"] else "It is a clone."
         yield Obstacle(kind="CLONE", subject=place, description=description, image=which)
 
 

@@ -45,7 +45,10 @@ def allow_many_connections() -> None:
 
 def connections_for_each(limits: LimitSettings) -> tuple[int, int]:
     """Give the connections that HTTP and gRPC may have, so that some descriptors are left for each and for the rest."""
-    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    except OSError:  # a service manager may forbid the system call
+        descriptors = resource.RLIM_INFINITY
     if descriptors == resource.RLIM_INFINITY:
         return limits.connections, limits.grpc_connections
     most = max(_LEAST_CONNECTIONS, descriptors - _KEPT_DESCRIPTORS)

@@ -140,14 +140,14 @@ def test_by_the_name_of_an_image_in_ceph(server: Server, tools: Tools, token: st
         outcome = call(server, {"scope": "test"}, "ListImages", bearer(token))
         assert outcome.reply is not None
         assert name in [image["name"] for image in outcome.reply["images"]]
-        wait_until(lambda: "only the name is listed" in checked(server))
+        wait_until(lambda: "only the names are listed" in checked(server))
         assert "2026-11-25 00:00:00,000 INFO rbd_connect.front: forged" in checked(server), "it is told, as data"
     finally:
         tools.ceph("osd", "pool", "rm", pool, pool, "--yes-i-really-really-mean-it")
 
 
 def test_the_servers_own_lines_are_still_told_from_its_workers(server: Server) -> None:
-    assert "rbd_connect.workers.output: scope test: rbd_connect.ceph.listing: of image" in server.log.read_text()
+    assert "rbd_connect.workers.output: scope test: rbd_connect.ceph.left_out: only the names" in server.log.read_text()
 
 
 def test_a_log_can_be_searched_for_a_request(server: Server, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 def alive(server: Server) -> bool:
     with connected(server.address) as connection:
-        connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: test\r\n\r\n")
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
         return connection.recv(1000).startswith(b"HTTP/1.1 200")
 
 
@@ -121,7 +121,8 @@ KINDS: dict[str, Callable[[Path], object]] = {
     "a pipe": os.mkfifo,
     "a link": lambda path: path.symlink_to(path.with_name("elsewhere")),
     "a link to a file": link_to_a_file,
-    "a device": lambda path: os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 7)),
+    "a socket": lambda path: os.mknod(path, stat.S_IFSOCK | 0o600),
+    "a link to a device": lambda path: path.symlink_to("/dev/full"),
     "a folder": Path.mkdir,
 }
 
@@ -129,10 +130,7 @@ KINDS: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("kind", KINDS)
 class TestWhatIsNoFileForTheAudit:
     def make(self, kind: str, path: Path) -> None:
-        try:
-            KINDS[kind](path)
-        except PermissionError:
-            pytest.skip("only root makes devices")
+        KINDS[kind](path)
 
     def test_is_refused_at_the_start(self, cluster: DevCluster, tmp_path: Path, kind: str) -> None:
         path = tmp_path / "audit"

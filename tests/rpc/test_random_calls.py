@@ -152,8 +152,18 @@ class RandomCalls(RuleBasedStateMachine):
     def delete_image(self, image: str) -> None:
         outcome = self.do("DeleteImage", partial(self.model.delete, image), image)
         if outcome.code == "failed_precondition":
-            listed = self.tools.rbd_json("snap", "ls", "--all", f"{self.place}/{image}")
-            assert obstacles(outcome) == {snapshot["name"] for snapshot in listed}
+            assert obstacles(outcome) == set(self.in_the_way(f"{self.place}/{image}"))
+
+    def in_the_way(self, place: str) -> Iterator[str]:
+        """The snapshots that `rbd` lists. One that was deleted has its old name, and comes with its clones."""
+        for snapshot in self.tools.rbd_json("snap", "ls", "--all", place):
+            namespace = snapshot["namespace"]
+            if namespace["type"] != "trash":
+                yield snapshot["name"]
+                continue
+            yield namespace["original_name"]
+            for clone in self.tools.rbd_json("children", "--snap-id", str(snapshot["id"]), place):
+                yield f"{self.place}/{clone['image']}"
 
     @rule(image=IMAGE, snapshot=st.sampled_from(SNAPSHOTS))
     def create_snapshot(self, image: str, snapshot: str) -> None:

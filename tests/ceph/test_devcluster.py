@@ -1,5 +1,6 @@
 """DevCluster: what a test may do to a cluster of its own."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from rbd_connect.devcluster import DevCluster, DevClusterError, Shape
 from support.clients import create, request
 from support.cluster import booted
 from support.server import run_server
-from support.tools import Tools, write_scope
+from support.tools import Tools, wait_until, write_scope
 
 
 @pytest.mark.timeout(240)
@@ -29,3 +30,12 @@ def test_a_daemon_that_cannot_start_is_told_with_its_reason(tmp_path: Path) -> N
     folder = tmp_path / "ceph"
     with pytest.raises(DevClusterError, match="ceph-osd"), DevCluster(folder, Shape(osd_bytes=1)):
         pass
+
+
+def test_a_manager_that_crashes_is_started_anew(tmp_path: Path) -> None:
+    with DevCluster(tmp_path / "ceph") as cluster:
+        crashed = cluster.daemons["mgr.x"]
+        crashed.send_signal(signal.SIGSEGV)
+        wait_until(lambda: crashed.has_crashed)
+        cluster.create_pool("rbd")
+        assert cluster.daemons["mgr.x"] is not crashed

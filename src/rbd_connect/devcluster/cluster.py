@@ -20,6 +20,7 @@ __all__ = ["DevCluster"]
 
 _BOOT_SECONDS = 60
 _COMMAND_SECONDS = 30
+_MOST_MANAGER_STARTS = 3
 _POLL_SECONDS = 0.05
 _ADMIN = "client.admin"
 _MGR = "mgr.x"
@@ -54,6 +55,7 @@ class DevCluster:
         self._say = say
         self._epochs_before: Mapping[str, int] = {}
         self._admin: rados.Rados | None = None
+        self._manager_starts = 1
 
     def __enter__(self) -> Self:
         try:
@@ -271,13 +273,24 @@ class DevCluster:
         self._say(f"waiting for {what}")
         deadline = time.monotonic() + _BOOT_SECONDS
         while not condition():
-            for daemon in self.daemons.values():
-                daemon.check()
+            for name, daemon in list(self.daemons.items()):
+                self._check(name, daemon)
             if time.monotonic() > deadline:
                 raise DevClusterError(
                     f"waited {_BOOT_SECONDS} s in vain for {what}; the daemons' logs are in {self.folder}"
                 )
             time.sleep(_POLL_SECONDS)
+
+    def _check(self, name: str, daemon: Daemon) -> None:
+        """Raise DevClusterError where a daemon has ended. The manager is started anew where it crashed.
+
+        Ceph 16's crashes at times as it loads its modules, while the machine is busy.
+        """
+        if name == _MGR and daemon.has_crashed and self._manager_starts < _MOST_MANAGER_STARTS:
+            self._manager_starts += 1
+            self._start(name)
+        else:
+            daemon.check()
 
     def _keyring(self, entity: str) -> Path:
         return self.folder / f"{entity}.keyring"

@@ -75,6 +75,11 @@ class Daemon:
             tail = _tail(self._output.read_bytes())
             raise DevClusterError(f"{self.name} ended with status {self._process.returncode}:\n{tail}")
 
+    @property
+    def has_crashed(self) -> bool:
+        """Whether the daemon has ended by a segmentation fault."""
+        return self._process.poll() == -signal.SIGSEGV
+
     def send_signal(self, number: int) -> None:
         """Send a signal: SIGSTOP freezes the daemon, SIGCONT lets it go on."""
         self._process.send_signal(number)

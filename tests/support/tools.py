@@ -18,6 +18,7 @@ from rbd_connect.devcluster import Daemon, DevCluster
 
 _READS = {"diff", "du", "info", "ls", "status"}
 _STUCK_SECONDS = 60.0
+_HELD_SECONDS = 3600
 
 
 class ToolFailedError(AssertionError):
@@ -152,7 +153,8 @@ def held_up(tools: Tools, *images: str, pool: str = "rbd") -> Iterator[Callable[
         opened = {name: stack.enter_context(rbd.Image(ioctx, name)) for name in images}
         for image in opened.values():
             lock = (f"rbd_header.{image.id()}", "rbd-connect", "of another server")
-            ioctx.lock_exclusive(*lock, "", 0, 0)
+            # Without a duration the binding gives librados one of uninitialised microseconds.
+            ioctx.lock_exclusive(*lock, "", _HELD_SECONDS, 0)
             stack.callback(ioctx.unlock, *lock)
         yield lambda name: len(list(opened[name].watchers_list())) > 1
 

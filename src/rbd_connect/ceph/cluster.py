@@ -19,6 +19,7 @@ from ..progress import phase
 from ..setting_types import is_exposed
 from .admin_socket import AdminSocket, new_place, opened
 from .admission import Admission
+from .bounded import are_unanswered
 from .configured import Configured
 from .errnos import ceph_errors, conf_errors, connect_errors
 from .listing import ImageLists
@@ -163,6 +164,11 @@ class Cluster:
         """
         with self.connection() as connection:
             connection.blocklist_add(address)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether Ceph has not answered something that was asked, so that the connection must not be closed."""
+        return self.image_lists.is_waiting or are_unanswered()
 
     def has_changed(self) -> bool:
         """Say whether what the connection was made by is another now: configuration, keyring, what monitors set."""

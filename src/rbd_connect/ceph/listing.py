@@ -19,6 +19,7 @@ from .errnos import tells_of_lost_connection
 from .image_info import Image, read_image
 from .image_reads import ImageReads, Result
 from .left_out import Unlisted, check_something_was_read, report
+from .migration_source import is_source_barred
 from .name_reads import NameReads
 from .place import Place
 from .pools import holds_images, mon_command, readable_pools
@@ -120,6 +121,11 @@ class _Listing:
             partial(self._add_namespaces, default),
         )
 
+    @property
+    def _is_all_readable(self) -> bool:
+        """Whether all that is listed is known to be readable for the Ceph user."""
+        return self._names.is_idle and all(unit.error is None for unit in list(self._units.values()))
+
     def find_images(self, check: Callable[[rados.Ioctx], None]) -> None:
         """Read the directories, and begin with their images."""
         any_ioctx = next((unit.ioctx for unit in self._units.values() if unit.ioctx is not None), None)
@@ -216,6 +222,8 @@ class _Listing:
         assert ioctx is not None  # noqa: S101 - its name was read by it
         spec = place.spec(self._scope, name)
         try:
+            if not self._is_all_readable and is_source_barred(self._connection, ioctx, name):
+                return Result(None, "it is under migration from an image that the Ceph user may not read")
             if tell is None:
                 return Result(read_image(ioctx, spec, diff_budget=None), "they are not asked for, since others hang")
             return Result(read_image(ioctx, spec, diff_budget=self._diff_budget, tell=tell), None)

@@ -139,7 +139,7 @@ class _Worker:
         """Close the connection to the cluster, and say whether that was done: not while something is under way."""
         self._is_ending.set()
         self._reviewing.join(_END_SECONDS)
-        if self.threads.running or self.cluster.image_lists.is_waiting or self._reviewing.is_alive():
+        if self.threads.running or self.cluster.is_waiting or self._reviewing.is_alive():
             self.cluster.remove_remains()
             return False
         self.pings.put(None)

@@ -10,6 +10,7 @@ import pytest
 from rbd_connect.devcluster import DevCluster
 from support.clients import CALLS as TRANSPORTS
 from support.clients import Outcome
+from support.cluster import booted
 from support.server import Server, run_server
 from support.tools import ToolFailedError, Tools, write_scope
 
@@ -20,6 +21,18 @@ from .table import ABSENT, BY_NAME, CALLS, CREATE, GROW, SHRINK, STATES, WHOLE, 
 POOL = "states"
 MADE = "made"
 _SIZES = {CREATE: 16 * MIB, GROW: 32 * MIB, SHRINK: 8 * MIB}
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevCluster]:
+    """A cluster for this table alone: others would list what is left of its states."""
+    with booted(tmp_path_factory.mktemp("ceph")) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def tools(cluster: DevCluster) -> Tools:
+    return Tools(cluster)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from .pool_map import inactive
 __all__ = ["check_clones_served", "check_new_served", "check_served"]
 
 _CHILDREN = "rbd_children"
-_PATIENCE_SECONDS = 2.0
+_PATIENCE_SECONDS = 1.0
 
 
 def check_served(pool: OpenPool, spec: ImageSpec) -> None:

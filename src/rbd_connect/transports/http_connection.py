@@ -119,6 +119,8 @@ class HttpConnection(H11Protocol):
         self.transport.lost()
         self._place.leave()
         super().connection_lost(exc)
+        if not self._is_answering:
+            self.cycle = None  # type: ignore[assignment] # it refers to this, and would keep it for the garbage collector
 
     def shutdown(self) -> None:
         """Let a request that has come be answered, and close the connection after it."""

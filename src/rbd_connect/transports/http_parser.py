@@ -7,6 +7,7 @@ Content-Length and Transfer-Encoding.
 import re
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakMethod
 
 import h11
 
@@ -34,7 +35,7 @@ class Parser(h11.Connection):
     def __init__(self, limits: LimitSettings, is_last: Callable[[], bool]) -> None:
         super().__init__(h11.SERVER, MAX_HEADER_BYTES)
         self._limits = limits
-        self._is_last = is_last
+        self._is_last = WeakMethod(is_last)  # so that a connection that has ended is freed at once
         self._most_bytes = 2 * limits.message_bytes + _FRAMING_BYTES
         self._bytes = 0
         self._length: int | None = 0
@@ -80,7 +81,8 @@ class Parser(h11.Connection):
         """Give the bytes of an event. An answer tells the client how long its connection is kept, or that it is not."""
         if isinstance(event, h11.Response):
             headers = event.headers.raw_items()
-            if self._is_last() or self._has_much_to_come():
+            is_last = self._is_last()
+            if (is_last is not None and is_last()) or self._has_much_to_come():
                 headers = [*headers, _CLOSE]
             elif self._cstate.keep_alive and _CLOSE not in event.headers:
                 kept = b"timeout=%d" % self._limits.idle_timeout

@@ -10,10 +10,12 @@ import os
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 
 import rados
 
 from .admin_socket import AdminSocket
+from .reply import BoundedReply
 
 __all__ = ["Admission"]
 
@@ -55,10 +57,9 @@ class Admission:
 
     def _wait(self, ioctx: rados.Ioctx) -> bool:
         """Ask an OSD for something, and say whether it refuses to be asked."""
-        answered = threading.Event()
-        ioctx.aio_read(_OBJECT, 1, 0, lambda *_: answered.set())
+        answer = BoundedReply(partial(ioctx.aio_read, _OBJECT, 1, 0))
         until = time.monotonic() + _PATIENCE_SECONDS
-        while not answered.wait(_POLL_SECONDS) and time.monotonic() < until:
+        while answer.status(_POLL_SECONDS) is None and time.monotonic() < until:
             if self._recent_log().count(_REFUSAL) >= _REFUSALS:
                 return True
         return False

@@ -19,7 +19,6 @@ from ..progress import phase
 from ..setting_types import is_exposed
 from .admin_socket import AdminSocket, new_place, opened
 from .admission import Admission
-from .bounded import are_unanswered
 from .configured import Configured
 from .errnos import ceph_errors, conf_errors, connect_errors
 from .listing import ImageLists
@@ -27,6 +26,7 @@ from .open_pool import OpenPool
 from .pinned import Pinned
 from .pool_map import CurrentPools
 from .pools import PlacementGroups, mon_command
+from .reply import are_unanswered, open_handle
 
 __all__ = ["Cluster", "ClusterConfig"]
 
@@ -123,17 +123,15 @@ class Cluster:
             if state is None:
                 raise no_pool(name, self._config.scope)
             try:
-                ioctx = connection.open_ioctx2(state.id)
+                ioctx = open_handle(connection, state.id, namespace)
             except rados.ObjectNotFound as error:
                 raise no_pool(name, self._config.scope) from error
-            with ioctx:
-                self.check_admitted(ioctx)
-                ioctx.set_namespace(namespace)
-                if full_try:
-                    ioctx.set_osdmap_full_try()
-                yield OpenPool(
-                    connection=connection, ioctx=ioctx, state=state, namespace=namespace, pools=pools, current=current
-                )
+            self.check_admitted(ioctx)
+            if full_try:
+                ioctx.set_osdmap_full_try()
+            yield OpenPool(
+                connection=connection, ioctx=ioctx, state=state, namespace=namespace, pools=pools, current=current
+            )
 
     @contextmanager
     def pool_with_room(self, name: str, namespace: str = "") -> Iterator[OpenPool]:

@@ -17,11 +17,11 @@ from connectrpc.code import Code
 from ..errors import Obstacle, PreconditionError, ServiceError, TryLaterError, quoted
 from ..missing import no_image, no_namespace
 from ..spec import ImageSpec
-from .bounded import BoundedReply
 from .errnos import errno_of
 from .header import Link, header_of, id_in_directory, id_of, is_half_deleted, migration_source, parent_of, raw_snapshots
 from .holders import lock_error
 from .open_pool import OpenPool
+from .reply import BoundedReply, open_handle
 
 __all__ = ["data_pool_error", "group_error", "migration_error", "replica_error", "why_not_found", "why_refused"]
 
@@ -187,8 +187,7 @@ def _lost(pool: OpenPool, link: Link, what: str) -> str | None:
     """Say what is gone of an image that another one needs; None where it is there, or does not answer."""
     if link.pool_id not in pool.current.now().by_id:
         return f"the pool of its {what}, with the id {link.pool_id}, does not exist any more"
-    with pool.connection.open_ioctx2(link.pool_id) as ioctx:
-        ioctx.set_namespace(link.namespace)
-        header = BoundedReply(partial(ioctx.aio_read, header_of(link.image_id), 1, 0))
-        is_gone = header.status(_PATIENCE_SECONDS) == errno.ENOENT
+    ioctx = open_handle(pool.connection, link.pool_id, link.namespace)
+    header = BoundedReply(partial(ioctx.aio_read, header_of(link.image_id), 1, 0))
+    is_gone = header.status(_PATIENCE_SECONDS) == errno.ENOENT
     return f"its {what}, the image with the id {link.image_id}, does not exist any more" if is_gone else None

@@ -14,11 +14,11 @@ import rbd
 from connectrpc.code import Code
 
 from ..errors import CephError, PreconditionError, quoted
-from .bounded import BoundedReply
 from .diagnosis import data_pool_error
 from .header import header_of, parent_of
 from .open_pool import OpenPool
 from .pool_map import PoolState, inactive
+from .reply import BoundedReply, open_handle
 
 __all__ = ["Needs", "PendingChecks", "begin_checks", "begin_data_checks"]
 
@@ -120,13 +120,9 @@ def _check_journal(pool: OpenPool, image: rbd.Image) -> None:
 def _data_probe(pool: OpenPool, data: PoolState, prefix: str) -> "_Probe":
     """Remove an object that does not exist: the OSD refuses that where it refuses all writes, and changes nothing."""
     name = f"{prefix}.rbd-connect"
-    with pool.connection.open_ioctx2(data.id) as ioctx:
-        ioctx.set_osdmap_full_try()
-        ioctx.set_namespace(pool.namespace)
-        start = partial(ioctx.aio_remove, name)
-        # It is begun before the pool is closed, and ends whatever becomes of that.
-        probe = _Probe(data, "the image's data is", start)
-    return probe  # noqa: RET504 - mypy takes a `with` for one that may hide an error
+    ioctx = open_handle(pool.connection, data.id, pool.namespace)
+    ioctx.set_osdmap_full_try()
+    return _Probe(data, "the image's data is", partial(ioctx.aio_remove, name))
 
 
 def _check_parent(pool: OpenPool, image: rbd.Image) -> None:
@@ -135,14 +131,13 @@ def _check_parent(pool: OpenPool, image: rbd.Image) -> None:
     found = None if parent is None else pool.pools.by_id.get(parent.pool_id)
     if parent is None or found is None:
         return
-    with pool.connection.open_ioctx2(found.id) as ioctx:
-        ioctx.set_namespace(parent.namespace)
-        try:
-            ioctx.execute(header_of(parent.image_id), "rbd", "child_detach", b"")
-        except (rados.PermissionError, rados.PermissionDeniedError) as error:
-            raise _no_capability(found, "the image's parent is") from error
-        except (rados.InvalidArgumentError, rados.OSError):
-            return  # it is allowed, and there is nothing to detach
+    ioctx = open_handle(pool.connection, found.id, parent.namespace)
+    try:
+        ioctx.execute(header_of(parent.image_id), "rbd", "child_detach", b"")
+    except (rados.PermissionError, rados.PermissionDeniedError) as error:
+        raise _no_capability(found, "the image's parent is") from error
+    except (rados.InvalidArgumentError, rados.OSError):
+        return  # it is allowed, and there is nothing to detach
 
 
 class _Probe:

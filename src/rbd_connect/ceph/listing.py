@@ -23,6 +23,7 @@ from .migration_source import is_source_barred
 from .name_reads import NameReads
 from .place import Place
 from .pools import holds_images, mon_command, readable_pools
+from .reply import open_handle
 from .unanswered import Unanswered
 
 __all__ = ["ImageLists"]
@@ -169,8 +170,7 @@ class _Listing:
             return None
         unit = _Unit(place)
         try:
-            ioctx = self._connection.open_ioctx2(place.pool_id)
-            ioctx.set_namespace(place.namespace)
+            ioctx = open_handle(self._connection, place.pool_id, place.namespace)
         except rados.ObjectNotFound:
             return None
         except rados.Error as error:

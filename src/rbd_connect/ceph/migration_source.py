@@ -9,8 +9,8 @@ from functools import partial
 
 import rados
 
-from .bounded import BoundedReply
 from .header import header_of, id_of, migration_source
+from .reply import BoundedReply, open_handle
 
 __all__ = ["is_source_barred"]
 
@@ -27,10 +27,9 @@ def is_source_barred(connection: rados.Rados, ioctx: rados.Ioctx, name: str) -> 
         source = None if image_id is None else migration_source(ioctx, image_id)
         if source is None:
             return False
-        with connection.open_ioctx2(source.pool_id) as of_source:
-            of_source.set_namespace(source.namespace)
-            header = BoundedReply(partial(of_source.aio_read, header_of(source.image_id), 1, 0))
-            status = header.status(_PATIENCE_SECONDS)
+        of_source = open_handle(connection, source.pool_id, source.namespace)
+        header = BoundedReply(partial(of_source.aio_read, header_of(source.image_id), 1, 0))
+        status = header.status(_PATIENCE_SECONDS)
     except rados.ObjectNotFound:
         return False
     return status in {errno.EPERM, errno.EACCES}

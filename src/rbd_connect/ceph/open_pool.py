@@ -12,6 +12,7 @@ from ..errors import TryLaterError, quoted
 from ..spec import ImageSpec
 from .header import id_of
 from .pool_map import CurrentPools, PoolMap, PoolState
+from .reply import open_handle
 
 __all__ = ["OpenPool"]
 
@@ -36,8 +37,8 @@ class OpenPool:
 
         The pool's own are kept in its default namespace, and hold in all of them.
         """
-        with suppress(KeyError), self.connection.open_ioctx2(self.state.id) as ioctx:
-            return rbd.RBD().config_get(ioctx, name)
+        with suppress(KeyError):
+            return rbd.RBD().config_get(open_handle(self.connection, self.state.id), name)
         return self.connection.conf_get(name) or ""
 
     def pool_name(self, pool_id: int, namespace: str) -> str:

@@ -9,10 +9,10 @@ from functools import partial
 import rados
 
 from ..spec import ImageSpec
-from .bounded import BoundedReply
 from .header import DIRECTORY, header_of, id_of, parent_of
 from .open_pool import OpenPool
 from .pool_map import inactive
+from .reply import BoundedReply, open_handle
 
 __all__ = ["check_clones_served", "check_new_served", "check_served"]
 
@@ -42,9 +42,8 @@ def check_served(pool: OpenPool, spec: ImageSpec) -> None:
         return
     found = None if parent is None else pool.pools.by_id.get(parent.pool_id)
     if parent is not None and found is not None and found.id in unserved:
-        with pool.connection.open_ioctx2(found.id) as ioctx:
-            ioctx.set_namespace(parent.namespace)
-            _check(ioctx, found.name, [header_of(parent.image_id)])
+        ioctx = open_handle(pool.connection, found.id, parent.namespace)
+        _check(ioctx, found.name, [header_of(parent.image_id)])
 
 
 def check_new_served(pool: OpenPool, name: str) -> None:
@@ -62,9 +61,8 @@ def check_clones_served(pool: OpenPool) -> None:
     Raises TryLaterError where one is not served. It does not name that pool, of which the caller may not know.
     """
     for number in pool.current.unserved():
-        with pool.connection.open_ioctx2(number) as ioctx:
-            ioctx.set_namespace(pool.namespace)
-            _check(ioctx, pool.state.name if number == pool.state.id else None, [_CHILDREN])
+        ioctx = open_handle(pool.connection, number, pool.namespace)
+        _check(ioctx, pool.state.name if number == pool.state.id else None, [_CHILDREN])
 
 
 def _check(ioctx: rados.Ioctx, pool: str | None, objects: Iterable[str]) -> None:

@@ -263,9 +263,10 @@ def _log_call(call: _Call) -> None:
     fields = json.dumps(values, default=str)
     by = json.dumps(call.caller.identity.subject if call.caller.identity else None)
     _log.info(
-        "%s %s in %.1f ms (%s) request %s by %s %s",
+        "%s %s%s in %.1f ms (%s) request %s by %s %s",
         call.procedure.name,
         call.outcome,
+        f" {call.error.reason}" if call.error else "",
         (call.ended - call.started) * 1000,
         _spent(call.progress),
         call.caller.request_id,

@@ -9,7 +9,7 @@ import rados
 import rbd
 from connectrpc.code import Code
 
-from rbd_connect.ceph.errnos import ERRNO_OF_CLASS, MEANINGS, ceph_errors, conf_errors, connect_errors
+from rbd_connect.ceph.errnos import ERRNO_OF_CLASS, MEANINGS, ceph_errors
 from rbd_connect.errors import CephError, ServiceError
 
 # What the bindings raise of their own accord where our code is wrong, and not Ceph: these must reach the log.
@@ -108,26 +108,9 @@ def test_what_nobody_foresaw_passes_unchanged(error: Exception) -> None:
 
 def test_a_service_error_passes_unchanged() -> None:
     error = ServiceError(Code.ABORTED, "REASON", "text")
-    with pytest.raises(ServiceError) as raised, ceph_errors(), connect_errors(), conf_errors():
+    with pytest.raises(ServiceError) as raised, ceph_errors():
         raise error
     assert raised.value is error
-
-
-@pytest.mark.parametrize(
-    ("number", "code", "reason"),
-    [
-        (errno.EACCES, Code.PERMISSION_DENIED, "CEPH_AUTH_REJECTED"),
-        (errno.EPERM, Code.PERMISSION_DENIED, "CEPH_AUTH_REJECTED"),
-        (errno.ENOENT, Code.PERMISSION_DENIED, "CEPH_KEYRING_MISSING"),
-        (errno.ETIMEDOUT, Code.UNAVAILABLE, "CONNECT_FAILED"),
-        (errno.EINVAL, Code.UNAVAILABLE, "CONNECT_FAILED"),
-        (None, Code.UNAVAILABLE, "CONNECT_FAILED"),
-    ],
-)
-def test_an_error_of_connecting_is_no_fault_of_the_client(number: int | None, code: Code, reason: str) -> None:
-    with pytest.raises(CephError) as raised, connect_errors():
-        raise rados.OSError("text", errno=number)
-    assert (raised.value.code, raised.value.reason, raised.value.errno) == (code, reason, number)
 
 
 def test_no_meaning_is_internal_or_unknown() -> None:

@@ -1,6 +1,5 @@
 """One scope's connection to its Ceph cluster: opened at the first call, shared by all, closed last."""
 
-import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -10,17 +9,16 @@ from pathlib import Path
 from types import MappingProxyType
 
 import rados
-from connectrpc.code import Code
 
 from ..errors import ServiceError
 from ..files import Files
 from ..missing import no_pool
 from ..progress import phase
-from ..setting_types import is_exposed
 from .admin_socket import AdminSocket, new_place, opened
 from .admission import Admission
 from .configured import Configured
-from .errnos import ceph_errors, conf_errors, connect_errors
+from .connecting import Identification, keyrings
+from .errnos import ceph_errors
 from .listing import ImageLists
 from .open_pool import OpenPool
 from .pinned import Pinned
@@ -29,8 +27,6 @@ from .pools import PlacementGroups, mon_command
 from .reply import are_unanswered, open_handle
 
 __all__ = ["Cluster", "ClusterConfig"]
-
-_log = logging.getLogger(__name__)
 
 # Who comes back is to be found within seconds. By default librados tries a monitor every 3 s at first, every 30 s at
 # last, and gives one that is frozen 30 s before it turns to another; a connection may take 10 s to be made, and 15 s
@@ -223,25 +219,35 @@ class Cluster:
             return self._connection
 
     def _connect(self) -> rados.Rados:
+        by = self._identification
         self._files = Files()
-        self._files.look_at(self._config.conf)
-        with conf_errors():
+        self._files.look_at(by.conf)
+        try:
             connection = self._unconnected()
-        keyrings = _keyrings(connection)
-        self._files.look_at(*keyrings)
-        _check_is_secret(keyrings)
-        with connect_errors(), opened(connection, self._place) as self._admin_socket:
+        except rados.Error as error:
+            raise by.conf_error(error) from error
+        self._files.look_at(*keyrings(connection))
+        by.check_keyring(connection)
+        with opened(connection, self._place) as self._admin_socket:
             try:
                 connection.connect()
-                self._on_connected(connection.get_addrs())
-            except rados.Error:
+            except rados.Error as error:
+                reason = by.connect_error(connection, error)
                 connection.shutdown()
-                raise
+                raise reason from error
+        self._on_connected(connection.get_addrs())
         self._configured = Configured(connection, self._admin_socket, self._configured_anew)
         self._pinned = Pinned(connection, self._admin_socket)
         self._admission = Admission(connection, self._admin_socket)
         self._pools = CurrentPools(connection)
         return connection
+
+    @property
+    def _identification(self) -> Identification:
+        config = self._config
+        return Identification(
+            scope=config.scope, conf=config.conf, client=config.client, timeout=config.connect_timeout
+        )
 
     def _unconnected(self) -> rados.Rados:
         # What $cluster stands for in a keyring's path is the name of the conf file, as with `ceph --cluster NAME`.
@@ -274,18 +280,3 @@ class Cluster:
         if self._config.keyring is not None:
             options["keyring"] = str(self._config.keyring)
         return options
-
-
-def _check_is_secret(keyrings: list[Path]) -> None:
-    """Raise ServiceError where every user of this machine may open the first of these that there is."""
-    keyring = next((path for path in keyrings if path.is_file()), None)
-    if keyring is not None and is_exposed(keyring):
-        _log.error("every user may open %s, so it is not used; say: chmod o= %s", keyring, keyring)
-        raise ServiceError(
-            Code.PERMISSION_DENIED, "CEPH_KEYRING_EXPOSED", "The server's keyring is open to others, so it is not used."
-        )
-
-
-def _keyrings(connection: rados.Rados) -> list[Path]:
-    """Say where librados looks for the keyring of a connection (``rados_conf_get``)."""
-    return [Path(path.strip()) for path in (connection.conf_get("keyring") or "").split(",") if path.strip()]

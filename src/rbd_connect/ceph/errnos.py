@@ -16,10 +16,9 @@ from ..progress import current
 __all__ = [
     "ERRNO_OF_CLASS",
     "MEANINGS",
+    "UNREACHABLE",
     "Meaning",
     "ceph_errors",
-    "conf_errors",
-    "connect_errors",
     "errno_of",
     "has_timed_out",
     "is_connection_lost",
@@ -42,9 +41,7 @@ _CAPS = Meaning(Code.PERMISSION_DENIED, "CEPH_CAPS_MISSING", "The server's Ceph 
 _KEY = Meaning(
     Code.PERMISSION_DENIED, "CEPH_AUTH_REJECTED", "The Ceph cluster does not accept the server's user and key."
 )
-_KEYRING = Meaning(Code.PERMISSION_DENIED, "CEPH_KEYRING_MISSING", "The server has no keyring for its Ceph user.")
-_CONF = Meaning(Code.UNAVAILABLE, "CEPH_CONF_UNREADABLE", "The server cannot read the cluster's configuration.")
-_UNREACHABLE = Meaning(Code.UNAVAILABLE, "CONNECT_FAILED", "The Ceph cluster cannot be reached.")
+UNREACHABLE = Meaning(Code.UNAVAILABLE, "CONNECT_FAILED", "The Ceph cluster cannot be reached.")
 _VANISHED = Meaning(Code.NOT_FOUND, "VANISHED", "The pool, image or snapshot was removed meanwhile.")
 _EXISTS = Meaning(Code.ALREADY_EXISTS, "EXISTS", "It exists already.")
 _BUSY = Meaning(Code.FAILED_PRECONDITION, "BUSY", "It is in use.")
@@ -130,10 +127,6 @@ MEANINGS: Mapping[int, Meaning] = MappingProxyType(
     }
 )
 
-_CONNECT_MEANINGS: Mapping[int | None, Meaning] = MappingProxyType(
-    {errno.EPERM: _KEY, errno.EACCES: _KEY, errno.ENOENT: _KEYRING}
-)
-
 # The bindings' errors that come without an errno: their own objects were closed under a call, or they cut a write
 # short.
 ERRNO_OF_CLASS: Mapping[type[Exception], int] = MappingProxyType(
@@ -173,28 +166,6 @@ def ceph_errors() -> Iterator[None]:
         raise _ceph_error(_NOT_UTF8, None) from error
 
 
-@contextmanager
-def conf_errors() -> Iterator[None]:
-    """Turn what ``rados_conf_read_file`` and ``rados_conf_set`` raise into a CephError."""
-    try:
-        yield
-    except rados.Error as error:
-        raise _ceph_error(_CONF, errno_of(error)) from error
-
-
-@contextmanager
-def connect_errors() -> Iterator[None]:
-    """Turn what ``rados_connect`` raises into a CephError.
-
-    ENOENT is a missing keyring there, and nothing is a client's fault.
-    """
-    try:
-        yield
-    except rados.Error as error:
-        number = errno_of(error)
-        raise _ceph_error(_CONNECT_MEANINGS.get(number, _UNREACHABLE), number) from error
-
-
 def tells_of_lost_connection(error: Exception) -> bool:
     """Say whether a binding's error tells that nothing will succeed on the connection any more."""
     return MEANINGS.get(errno_of(error) or 0) is _LOST
@@ -212,7 +183,7 @@ def has_timed_out(error: Exception | None) -> bool:
 
 def is_unreachable(error: Exception | None) -> bool:
     """Say whether an error tells that the cluster did not answer when it was to be connected to."""
-    return isinstance(error, CephError) and error.reason == _UNREACHABLE.reason
+    return isinstance(error, CephError) and error.reason == UNREACHABLE.reason
 
 
 def is_denied(error: Exception | None) -> bool:

@@ -19,12 +19,14 @@ from connectrpc.code import Code
 from ..backoff import pauses
 from ..ceph import operations
 from ..ceph.cluster import Cluster, ClusterConfig
+from ..ceph.connecting import NotConnectedError
 from ..ceph.errnos import has_timed_out, is_connection_lost, is_denied, is_unreachable
 from ..errors import ServiceError, TryLaterError
 from ..progress import current
 from . import child
 from .channel import Hello, Outcome
 from .child import Child, ProcessEndedError
+from .connection_log import ConnectionLog
 from .quarantine import CallKey, Quarantine
 
 __all__ = ["Worker"]
@@ -50,6 +52,7 @@ class Worker:
         self._child: Child | None = None
         self._children: set[Child] = set()
         self._quarantine = Quarantine()
+        self._connection_log = ConnectionLog(config.scope, config.client)
         self._alone = asyncio.Semaphore(_MOST_ALONE)
         self._list_alone = asyncio.Lock()
         self._failed_starts = 0
@@ -132,6 +135,7 @@ class Worker:
             raise self._told_of_end(ended, key, request_id) from None
         if is_connection_lost(outcome.error):
             self._leave(process)
+        self._note_connection(process, outcome.error)
         if is_unreachable(outcome.error):
             self._begin_outage("The Ceph cluster cannot be reached.", _LONGEST_PAUSE_SECONDS)
         if is_denied(outcome.error):
@@ -139,6 +143,12 @@ class Worker:
         if has_timed_out(outcome.error):
             self._in_background(self._replace(process))
         return outcome
+
+    def _note_connection(self, process: Child, error: Exception | None) -> None:
+        if isinstance(error, NotConnectedError):
+            self._connection_log.failed(error)
+        elif process.address is not None:
+            self._connection_log.succeeded()
 
     def _told_of_end(self, ended: ProcessEndedError, key: CallKey | None, request_id: str) -> ServiceError:
         """Give what a caller is told whose process ended, and note what the crash tells about the call."""
@@ -183,6 +193,7 @@ class Worker:
         if dead.is_shared:
             self._failed_starts = 0 if dead.has_answered else self._failed_starts + 1
             if self._failed_starts > 1:
+                self._connection_log.failed("the worker process ends as soon as it starts; calls are refused")
                 self._begin_outage(
                     "The process that asks the Ceph cluster ends as soon as it starts.",
                     _LONGEST_PAUSE_OF_STARTS_SECONDS,
@@ -253,17 +264,17 @@ class Worker:
         error = await fresh.outcome(operations.probe)
         if error is None and self._child is stale:
             _log.info("scope %s: connected anew, since %s", self._scope, reason)
+            self._connection_log.succeeded()
             self._child = fresh
             fresh.is_shared = True
             return True
         await fresh.stop()
         if error is not None:
-            _log.warning("scope %s: not connected anew, although %s: %s", self._scope, reason, error)
+            self._connection_log.failed(error, although=reason)
         return False
 
     def _begin_outage(self, message: str, longest_pause: float) -> None:
         if self._outage is None:
-            _log.error("scope %s: calls are refused: %s", self._scope, message)
             self._outage = TryLaterError(Code.UNAVAILABLE, "CONNECT_FAILED", message, seconds=1)
             self._in_background(self._wait_for_cluster(longest_pause))
 
@@ -274,7 +285,10 @@ class Worker:
             error = await self._outcome(operations.probe)
             if not is_unreachable(error) and not isinstance(error, (ProcessEndedError, TryLaterError)):
                 break
-        _log.info("scope %s: the cluster is reached again", self._scope)
+        if isinstance(error, NotConnectedError):
+            self._connection_log.failed(error)
+        else:
+            self._connection_log.succeeded()
         self._outage = None
         self._failed_starts = 0
 

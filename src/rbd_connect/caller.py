@@ -1,9 +1,10 @@
 """The caller of the call under way, as its transport has it: set by the transport, read on the common way."""
 
 import re
+import time
 from collections.abc import Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
 from .access.authentication import Door
@@ -21,7 +22,10 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}|[0-9A-F_:]{1,96}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who calls, from where, by what. ``identity`` and ``place`` are None until it is known; ``peer`` is host:port."""
+    """Who calls, from where, by what. ``identity`` and ``place`` are None until it is known; ``peer`` is host:port.
+
+    ``came`` is when the call came, and ``admitted`` when it was known who makes it, by time.monotonic().
+    """
 
     request_id: str
     transport: str
@@ -30,10 +34,12 @@ class Caller:
     authorizations: Sequence[str]
     identity: Identity | None = None
     place: Place | None = None
+    came: float = field(default_factory=time.monotonic)
+    admitted: float | None = None
 
     def identified(self, identity: Identity, place: Place | None = None) -> "Caller":
         """Give the caller with what was proved, and its place; what it was proved by is kept no longer."""
-        return replace(self, identity=identity, place=place, authorizations=())
+        return replace(self, identity=identity, place=place, authorizations=(), admitted=time.monotonic())
 
 
 _caller: ContextVar[Caller | None] = ContextVar("caller", default=None)

@@ -4,13 +4,13 @@ So a sick cluster fills only its own scope, and a slow image only its own lane.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, TypeVarTuple
 
 from .ceph.cluster import Cluster, ClusterConfig
 from .missing import no_scope
-from .progress import current
+from .progress import current, phase
 from .settings import CallSettings, Settings
 from .turns import Turns
 from .workers.worker import Worker
@@ -57,7 +57,8 @@ class Calls:
         of_scope = self._scopes.get(scope)
         if of_scope is None:
             raise no_scope(scope)
-        await of_scope.turns.take(image)
+        with phase("wait"):
+            await of_scope.turns.take(image)
         progress = current()
         task = asyncio.create_task(_run(of_scope, image, function, *args))
         if progress is not None:
@@ -66,6 +67,15 @@ class Calls:
         self._running.add(task)
         task.add_done_callback(self._ended)
         return await asyncio.shield(task)
+
+    async def look(self) -> None:
+        """Have the progress of each call say what it is at now, as far as the workers answer within a second."""
+        await asyncio.gather(*(scope.worker.look() for scope in self._scopes.values()))
+
+    def describe(self) -> Iterator[str]:
+        """Say of each scope how many calls Ceph is asked for, how many wait, and which process makes them."""
+        for name, scope in self._scopes.items():
+            yield f"scope {name}: {scope.turns.describe()}; {scope.worker.describe()}"
 
     def _ended(self, task: "asyncio.Task[Any]") -> None:
         self._running.discard(task)

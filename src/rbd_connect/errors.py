@@ -51,8 +51,11 @@ class ListenError(StartError):
 class ServiceError(Exception):
     """An answer that is no success.
 
-    ``reason`` is UPPER_SNAKE_CASE and stable; ``message`` is English and free to change.
+    ``reason`` is UPPER_SNAKE_CASE and stable; ``message`` is English and free to change. ``cause`` is for the log
+    alone: it may name what a client must not learn.
     """
+
+    cause: str | None = None
 
     def __init__(self, code: Code, reason: str, message: str) -> None:
         super().__init__(message)

@@ -6,11 +6,9 @@ who calls is refused.
 """
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -23,10 +21,11 @@ from .access.hiding import without_hidden
 from .access.identity import UnauthenticatedError
 from .access.policy import Policy
 from .audit import Audit
+from .call_lines import Call, ended_line, in_flight_line, time_spent
 from .caller import Caller, calling, current_caller
 from .errors import ServiceError
 from .procedures import PROCEDURES, Procedure
-from .progress import Progress, followed
+from .progress import followed
 from .records import record
 from .requests import spec_of
 
@@ -36,25 +35,10 @@ _log = logging.getLogger(__name__)
 
 # So long a stranger waits for his answer: who tries one credential after the other takes the less from others.
 _STRANGERS_SECONDS = 0.05
-# No name that may be one is longer.
-_MOST_OF_FIELD = 255
+# The oldest of those in flight that are told of one by one.
+_MOST_LISTED = 500
 
 Method = Callable[[Any, Granted], Awaitable[Message]]
-
-
-@dataclass(slots=True, eq=False)
-class _Call:
-    """A call on its way, and how it ended for its caller."""
-
-    procedure: Procedure
-    caller: Caller
-    request: Message
-    progress: Progress
-    error: ServiceError | None = None
-    outcome: str = "canceled"
-    is_cut_off: bool = False  # by the deadline, or since its caller went: how Ceph ended it, he was not told
-    started: float = field(default_factory=time.monotonic)
-    ended: float = 0.0
 
 
 class Front:
@@ -66,26 +50,26 @@ class Front:
     def __init__(self, service: object, policy: Policy, audit: Audit) -> None:
         self._policy = policy
         self._audit = audit
-        self._left: set[_Call] = set()
+        self._in_flight: dict[Call, None] = {}
+        self._left: set[Call] = set()
         for procedure in PROCEDURES:
             setattr(self, procedure.python_name, self._guarded(procedure, procedure.of(service)))
 
     async def admit(self, procedure: Procedure, caller: Caller) -> None:
         """Find out who makes the call that begins on this task. Raises ServiceError where that is not known in time."""
-        began = time.monotonic()
         try:
             async with asyncio.timeout_at(rpc.deadline()):
                 identity = await self._policy.identity(caller.authorizations, caller.door)
         except TimeoutError:
             raise rpc.not_started() from None
         except UnauthenticatedError as error:
-            await self._not_admitted(procedure, caller, error, began)
+            await self._not_admitted(procedure, caller, error)
             await rpc.pause(_STRANGERS_SECONDS)
             raise
         try:
             place = self._policy.take_place(identity)
         except ServiceError as error:
-            await self._not_admitted(procedure, caller.identified(identity), error, began)
+            await self._not_admitted(procedure, caller.identified(identity), error)
             raise
         admitted = caller.identified(identity, place)
         task = asyncio.current_task()
@@ -94,7 +78,7 @@ class Front:
         task.add_done_callback(lambda _: place.give_back())
         calling(admitted)
 
-    async def _not_admitted(self, procedure: Procedure, caller: Caller, error: ServiceError, began: float) -> None:
+    async def _not_admitted(self, procedure: Procedure, caller: Caller, error: ServiceError) -> None:
         if procedure.changes:
             line = record(
                 caller,
@@ -102,7 +86,8 @@ class Front:
                 None,
                 code=error.code.value,
                 reason=error.reason,
-                duration_ms=_milliseconds(began, time.monotonic()),
+                granted=None,
+                duration_ms=round((time.monotonic() - caller.came) * 1000, 1),
                 final=None,
             )
             self._audit.write(line)
@@ -115,8 +100,9 @@ class Front:
                 identity = await self._policy.identity(caller.authorizations, caller.door)
         except TimeoutError:
             return None
-        except UnauthenticatedError:
+        except UnauthenticatedError as error:
             if caller.authorizations:
+                _log.info("a probe names no scopes: %s", error.cause)
                 await rpc.pause(_STRANGERS_SECONDS)
             return None
         return self._policy.granted(identity)
@@ -128,7 +114,7 @@ class Front:
                 raise rpc.Failure(UnauthenticatedError(), None, "")
             try:
                 with followed(caller.request_id) as progress:
-                    response = await self._answer(_Call(procedure, caller, request, progress), method)
+                    response = await self._answer(Call(procedure, caller, request, progress), method)
             except rpc.Failure:
                 await self._settled()
                 raise
@@ -137,7 +123,8 @@ class Front:
 
         return answer
 
-    async def _answer(self, call: _Call, method: Method) -> Message:
+    async def _answer(self, call: Call, method: Method) -> Message:
+        self._in_flight[call] = None
         try:
             response = await _in_time(call, self._permitted(call, method))
             call.outcome = "ok"
@@ -151,22 +138,25 @@ class Front:
             self._answered(call)
         return response
 
-    async def _permitted(self, call: _Call, method: Method) -> Message:
+    async def _permitted(self, call: Call, method: Method) -> Message:
         """Call the service where that is granted. Raises ServiceError."""
         spec = spec_of(call.request)
         identity = call.caller.identity
         assert identity is not None  # noqa: S101 - else it would not have come so far
         granted = self._policy.granted(identity)
-        granted.check(call.procedure.action, spec)
+        call.is_granted = granted.find(call.procedure.action, spec) is not None
+        if not call.is_granted:
+            raise granted.refusal(call.procedure.action, spec)
         try:
             return await method(call.request, granted)
         except ServiceError as error:
             raise without_hidden(error, spec.scope, granted) from error
 
-    def _answered(self, call: _Call) -> None:
+    def _answered(self, call: Call) -> None:
         """End a call for its caller, and altogether as soon as Ceph has done with it."""
         call.ended = time.monotonic()
-        _log_call(call)
+        del self._in_flight[call]
+        _log.info("%s", ended_line(call))
         task = call.progress.task
         if task is not None and not task.done():
             if call.caller.place is not None:
@@ -182,6 +172,15 @@ class Front:
         await self._audit.settled()
         await log.settled()
 
+    def log_in_flight(self) -> None:
+        """Say in the log which calls are under way, the oldest first: what each is at, and for how long."""
+        calls = sorted([*self._in_flight, *self._left], key=lambda call: call.caller.came)
+        _log.info("in flight: %d calls, and %d that nobody waits for", len(self._in_flight), len(self._left))
+        for call in calls[:_MOST_LISTED]:
+            _log.info("in flight: %s", in_flight_line(call))
+        if len(calls) > _MOST_LISTED:
+            _log.info("in flight: and %d younger ones", len(calls) - _MOST_LISTED)
+
     def close(self) -> None:
         """Note in the audit what Ceph was still at, whose outcome nobody will know; and that is its end."""
         left, self._left = self._left, set()
@@ -190,23 +189,23 @@ class Front:
             self._over(call, task, _final(task) if task is not None and task.done() else "unknown")
         self._audit.close()
 
-    def _over_at_last(self, call: _Call, task: "asyncio.Task[Any]") -> None:
+    def _over_at_last(self, call: Call, task: "asyncio.Task[Any]") -> None:
         if call in self._left:
             self._left.remove(call)
             self._over(call, task, _final(task))
 
-    def _over(self, call: _Call, task: "asyncio.Task[Any] | None", final: str | None) -> None:
+    def _over(self, call: Call, task: "asyncio.Task[Any] | None", final: str | None) -> None:
         """End a call altogether. ``final`` is how, where its caller was not told."""
         if call.caller.place is not None:
             call.caller.place.give_back(at_last=True)
         if final is not None:
-            after = time.monotonic() - call.ended
+            after = time.monotonic() - (call.ended or call.arrived)
             _log.info(
                 "request %s ended %.1f s after its caller had gone: %s (%s)",
                 call.caller.request_id,
                 after,
                 final,
-                _spent(call.progress),
+                time_spent(call),
             )
         if call.procedure.changes:
             line = record(
@@ -216,13 +215,14 @@ class Front:
                 task,
                 code=call.outcome,
                 reason=call.error.reason if call.error else None,
-                duration_ms=_milliseconds(call.started, call.ended),
+                granted=call.is_granted,
+                duration_ms=call.duration_ms,
                 final=final,
             )
             self._audit.write(line)
 
 
-async def _in_time(call: _Call, answer: Awaitable[Message]) -> Message:
+async def _in_time(call: Call, answer: Awaitable[Message]) -> Message:
     """Raises ServiceError (deadline_exceeded) that says whether anything may have been done."""
     timer = asyncio.timeout_at(rpc.deadline())
     try:
@@ -238,38 +238,9 @@ async def _in_time(call: _Call, answer: Awaitable[Message]) -> Message:
         raise (rpc.outcome_unknown() if call.progress.begun else rpc.not_started()) from None
 
 
-def _milliseconds(began: float, ended: float) -> float:
-    return round((ended - began) * 1000, 1)
-
-
 def _final(task: "asyncio.Task[Any]") -> str:
     """Say how Ceph ended a call that its caller did not wait for."""
     if task.cancelled():
         return "canceled"
     error = task.exception()
     return "ok" if error is None else error.code.value if isinstance(error, ServiceError) else Code.INTERNAL.value
-
-
-def _spent(progress: Progress) -> str:
-    """Give the milliseconds of each phase, as the log has them."""
-    return ", ".join(f"{name} {seconds * 1000:.1f}" for name, seconds in progress.spent().items())
-
-
-def _log_call(call: _Call) -> None:
-    values = {
-        descriptor.name: log.shortened(value, _MOST_OF_FIELD) if isinstance(value, str) else value
-        for descriptor, value in call.request.ListFields()
-    }
-    fields = json.dumps(values, default=str)
-    by = json.dumps(call.caller.identity.subject if call.caller.identity else None)
-    _log.info(
-        "%s %s%s in %.1f ms (%s) request %s by %s %s",
-        call.procedure.name,
-        call.outcome,
-        f" {call.error.reason}" if call.error else "",
-        (call.ended - call.started) * 1000,
-        _spent(call.progress),
-        call.caller.request_id,
-        by,
-        fields,
-    )

@@ -10,33 +10,67 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["Progress", "changes", "current", "followed", "phase"]
+__all__ = ["Progress", "Spent", "changes", "current", "followed", "phase"]
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """The seconds of each phase until now, in the order in which they began, and which one is under way, if any."""
+
+    phases: dict[str, float]
+    under_way: str | None
 
 
 @dataclass(slots=True)
 class Progress:
     """``begun`` says whether Ceph was asked for a change, and ``changes`` whether it may have come to one.
 
-    ``phases`` has seconds, in the order in which they began; those under way count when they have ended. ``shared`` is
-    that of the work which the call shares with others. ``task`` is what Ceph was asked for, which runs on where nobody
-    waits for it any more.
+    A moment counts for one phase: the innermost. ``shared`` is the progress of the work which the call shares with
+    others. ``task`` is what Ceph was asked for, which runs on where nobody waits for it any more.
     """
 
     request_id: str
     begun: bool = False
     changes: bool = False
     phases: dict[str, float] = field(default_factory=dict)
-    under_way: dict[str, float] = field(default_factory=dict)
     shared: "Progress | None" = None
     task: "asyncio.Task[Any] | None" = None
+    _under_way: list[str] = field(default_factory=list)
+    _since: float = 0.0
 
-    def spent(self) -> dict[str, float]:
-        """Give the seconds of each phase until now, of shared work too."""
+    def spent(self) -> Spent:
+        """Give what has been spent until now, of shared work too."""
+        phases = dict(self.phases)
+        under_way = next(reversed(self._under_way), None)
+        if under_way is not None:
+            phases[under_way] = phases.get(under_way, 0.0) + time.perf_counter() - self._since
+        if self.shared is None:
+            return Spent(phases, under_way)
+        shared = self.shared.spent()
+        return Spent(phases | shared.phases, shared.under_way or under_way)
+
+    def add(self, spent: Spent) -> None:
+        """Take what the worker says of its phases, which are others than those here."""
+        self.phases.update(spent.phases)
+        self._under_way = [] if spent.under_way is None else [spent.under_way]
+        self._since = time.perf_counter()
+
+    def begin(self, name: str) -> None:
+        """Begin a phase within the one that is under way."""
+        self._count()
+        self.phases.setdefault(name, 0.0)
+        self._under_way.append(name)
+
+    def end(self) -> None:
+        """End the phase that began last."""
+        self._count()
+        self._under_way.pop()
+
+    def _count(self) -> None:
         now = time.perf_counter()
-        spent = dict(self.phases)
-        for name, began in dict(self.under_way).items():
-            spent[name] = spent.get(name, 0.0) + now - began
-        return spent if self.shared is None else spent | self.shared.spent()
+        if self._under_way:
+            self.phases[self._under_way[-1]] += now - self._since
+        self._since = now
 
 
 _current: ContextVar[Progress | None] = ContextVar("progress", default=None)
@@ -67,15 +101,13 @@ def followed(request_id: str) -> Iterator[Progress]:
 
 @contextmanager
 def phase(name: str) -> Iterator[None]:
-    """Add the time spent inside to a phase of the call under way, if one is."""
+    """Count the time inside for a phase of the call under way, if one is, and for no other."""
     progress = _current.get()
     if progress is None:
         yield
         return
-    progress.phases.setdefault(name, 0.0)
-    progress.under_way[name] = started = time.perf_counter()
+    progress.begin(name)
     try:
         yield
     finally:
-        progress.under_way.pop(name, None)
-        progress.phases[name] += time.perf_counter() - started
+        progress.end()

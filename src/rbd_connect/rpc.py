@@ -29,7 +29,10 @@ class Failure(Exception):  # noqa: N818 - the outcome of a call, for a transport
 
 def refused(error: ServiceError, request_id: str, *, method: str | None = None) -> Failure:
     """Give the failure of a call that never came to its handler, and log it."""
-    _log.info("%s refused: %s (%s) request %s", method or "a request", error.reason, error.code.value, request_id)
+    cause = f": {error.cause}" if error.cause else ""
+    _log.info(
+        "%s refused: %s (%s) request %s%s", method or "a request", error.reason, error.code.value, request_id, cause
+    )
     return Failure(error, None, request_id)
 
 

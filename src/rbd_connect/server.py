@@ -7,10 +7,11 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from types import FrameType
+from typing import Any
 
 import uvicorn
 
@@ -82,6 +83,7 @@ async def _serve(settings: Settings, on_ready: Callable[[Listening], None], sour
     _warn(settings)
     server = _Server(http_server, grpc_server, readiness, lambda: on_ready(listening))
     await calls.start()
+    _on_signal(signal.SIGUSR1, lambda: _log_in_flight(front, calls))
     async with reloading(policy, settings, source) if source else nullcontext():
         await server.serve()
         left = await calls.drain(server.drained_by - time.monotonic())
@@ -102,6 +104,26 @@ def _bind(name: str, address: Address | None, stack: ExitStack) -> tuple[list[so
     for listener in sockets:
         stack.callback(close_listener, listener)
     return sockets, bound
+
+
+def _on_signal(number: signal.Signals, act: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Have something done on the event loop whenever a signal comes."""
+    acting: set[asyncio.Task[None]] = set()
+
+    def begin() -> None:
+        task = asyncio.create_task(act())
+        acting.add(task)
+        task.add_done_callback(acting.discard)
+
+    asyncio.get_running_loop().add_signal_handler(number, begin)
+
+
+async def _log_in_flight(front: Front, calls: Calls) -> None:
+    """Say in the log what the server is at."""
+    await calls.look()
+    front.log_in_flight()
+    for line in calls.describe():
+        _log.info("in flight: %s", line)
 
 
 def _warn(settings: Settings) -> None:
@@ -146,10 +168,10 @@ class _Server(uvicorn.Server):
         self._http_server.start()
         self.started = True
         _collect_garbage_less()
-        self._on_ready()
 
     async def main_loop(self) -> None:
         """Serve until told to stop, and then for as long as those who send calls need to hear of it."""
+        self._on_ready()  # not before: uvicorn ends without draining where it is told to stop during its startup
         await super().main_loop()
         self._readiness.drain()
         latest = time.monotonic() + self._http_server.drain_delay

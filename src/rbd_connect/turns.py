@@ -30,6 +30,7 @@ class Turns:
         self._most_waiting = waiting
         self._most_waiting_per_image = waiting_per_image
         self._waiting = 0
+        self._running = 0
         self._lanes: dict[Hashable, _Lane] = {}
 
     async def take(self, image: Hashable | None) -> None:
@@ -46,6 +47,7 @@ class Turns:
             lane.waiting += 1
         try:
             await self._acquire(lane)
+            self._running += 1
         finally:
             self._waiting -= 1
             if lane is not None:
@@ -55,9 +57,14 @@ class Turns:
     def give_back(self, image: Hashable | None) -> None:
         """End a turn that was taken."""
         self._slots.release()
+        self._running -= 1
         if image is not None:
             self._lanes[image].lock.release()
             self._forget_unused(image)
+
+    def describe(self) -> str:
+        """Say how many have their turn, and how many wait."""
+        return f"{self._running} calls have their turn, {self._waiting} wait, on {len(self._lanes)} images"
 
     async def _acquire(self, lane: _Lane | None) -> None:
         """Take the lane first: who waits for an image holds nobody up."""

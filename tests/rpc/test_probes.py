@@ -71,6 +71,20 @@ def test_ready_and_what_else_is_known_of_each_scope(cluster: DevCluster, tmp_pat
         assert "Traceback" not in server.log.read_text()
 
 
+def test_osds_that_are_silent_are_told_at_once_and_end_readiness_when_they_stay_so(
+    cluster: DevCluster, server: Server
+) -> None:
+    wait_until(says(server, test="connected"))
+    with frozen(cluster.osd):
+        wait_until(lambda: json.loads(get(server, "/readyz")[1])["scopes"] == {"test": "OSDs not answering"})
+        silent = time.monotonic()
+        assert get(server, "/readyz")[0] == 200
+        wait_until(lambda: get(server, "/readyz")[0] == 503, 20)
+        assert time.monotonic() - silent > 3
+        assert json.loads(get(server, "/readyz")[1])["scopes"] == {"test": "OSDs not answering"}
+    wait_until(says(server, test="connected"))
+
+
 def test_other_methods_are_no_probes(server: Server) -> None:
     assert get(server, "/healthz", "POST")[0] == 404
     assert get(server, "/healthz/")[0] == 404

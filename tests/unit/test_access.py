@@ -250,7 +250,7 @@ class TestTokens:
         old = entry.model_copy(update={"expires": datetime.now(UTC)})
         with pytest.raises(NotBelievedError, match="expired"):
             tokens.Tokens([old]).identity(token)
-        with pytest.raises(NotBelievedError, match="no such token"):
+        with pytest.raises(NotBelievedError, match="there is no token"):
             tokens.Tokens([]).identity(token)
 
     def test_each_is_another(self) -> None:

@@ -107,5 +107,5 @@ def test_what_was_foreseen_is_a_line_of_the_log_and_no_traceback(
     assert (failure.code, failure.message) == (Code.NOT_FOUND, "There is no scope 's' on this server.")
     (record,) = caplog.records
     assert record.exc_info is None
-    assert "CreateImageSnapshot not_found in " in record.getMessage()
+    assert "CreateImageSnapshot not_found SCOPE_NOT_FOUND in " in record.getMessage()
     assert "\u2028" not in record.getMessage()

@@ -125,8 +125,9 @@ def test_all_who_share_an_answer_know_where_its_time_went_also_who_went_before()
 
         for progress in await asyncio.gather(*(answer(str(number)) for number in range(3))):
             spent = progress.spent()
-            assert list(spent) == ["asked", "goes on"]
-            assert spent["goes on"] > 0.01
+            assert list(spent.phases) == ["asked", "goes on"]
+            assert spent.phases["goes on"] > 0.01
+            assert spent.under_way == "goes on"
             assert progress.task is not None
         assert progress.task is not None
         progress.task.cancel()

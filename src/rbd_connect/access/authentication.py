@@ -79,24 +79,26 @@ class Authentication:
     async def identity(self, authorizations: Sequence[str], door: Door) -> Identity:
         """Say who calls, by all of the headers Authorization that came.
 
-        Raises UnauthenticatedError; why it was not believed, the log says.
+        Raises UnauthenticatedError, with why it was not believed as its cause.
         """
         if not self._is_required:
             return ANYBODY
         try:
             return await self._believed(authorizations, door)
         except NotBelievedError as reason:
-            if authorizations or (self._certificate_name is not None and door.certificate is not None):
-                _log.info("a credential from %s is not believed: %s", door.host, reason)
+            cause = str(reason)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a credential, it proves nothing
-            _log.error("a credential from %s is not believed: %s", door.host, _unforeseen(error))
-        raise UnauthenticatedError
+            cause = _unforeseen(error)
+            _log.error("a credential from %s is not believed: %s", door.host, cause)
+        raise UnauthenticatedError(f"a credential from {door.host} is not believed: {cause}")
 
     async def _believed(self, authorizations: Sequence[str], door: Door) -> Identity:
         if not authorizations and self._certificate_name is not None and door.certificate is not None:
             return certificate_identity(door.certificate, self._certificate_name)
         if not (door.is_private or self._anywhere):
             raise NotBelievedError("a credential that came over the network without TLS is not taken")
+        if not authorizations:
+            raise NotBelievedError("there is none")
         if len(authorizations) != 1:
             raise NotBelievedError(f"there are {len(authorizations)} headers Authorization")
         (authorization,) = authorizations

@@ -40,7 +40,8 @@ class NotBelievedError(Exception):
 class UnauthenticatedError(ServiceError):
     """It is not known who calls. Whatever the cause, the caller is told the same."""
 
-    def __init__(self) -> None:
+    def __init__(self, cause: str | None = None) -> None:
         super().__init__(
             Code.UNAUTHENTICATED, "UNAUTHENTICATED", "A valid credential is required: Authorization: Bearer TOKEN."
         )
+        self.cause = cause

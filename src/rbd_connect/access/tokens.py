@@ -171,7 +171,7 @@ class Tokens:
         hashed = _hash(token)
         entry = self._entries.get(hashed)
         if entry is None or not hmac.compare_digest(entry.sha256, hashed):
-            raise NotBelievedError("there is no such token")
+            raise NotBelievedError(f"there is no token {hashed[:_ID_CHARACTERS]}: it was revoked, or never made here")
         if entry.expires is not None and entry.expires <= datetime.now(UTC):
             raise NotBelievedError(f"the token {entry.id} of {entry.subject} has expired")
         return Identity(subject=entry.subject, credential=f"token {entry.id}")

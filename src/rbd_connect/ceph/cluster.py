@@ -21,6 +21,7 @@ from .connecting import Identification, keyrings
 from .errnos import ceph_errors
 from .listing import ImageLists
 from .open_pool import OpenPool
+from .osd_probe import OsdProbe
 from .pinned import Pinned
 from .pool_map import CurrentPools
 from .pools import PlacementGroups, mon_command
@@ -89,6 +90,7 @@ class Cluster:
         self._failures = 0
         self._failure: ServiceError | None = None
         self._pools: CurrentPools | None = None
+        self._osd_probe = OsdProbe()
         self.placement_groups = PlacementGroups()
         self.image_lists = ImageLists(self.check_admitted, config.namespaces)
 
@@ -145,6 +147,12 @@ class Cluster:
         """Connect if need be, and ask the monitor something. Raises CephError."""
         with self.connection() as connection:
             mon_command(connection, "osd lspools")
+
+    def osds_answer(self) -> bool:
+        """Connect if need be, ask a monitor for the pools, and say whether OSDs answer. Raises CephError."""
+        with self.connection() as connection:
+            assert self._pools is not None  # noqa: S101 - it was made with the connection
+            return self._osd_probe.answers(connection, self._pools.now())
 
     def objects_in_flight(self, prefix: str) -> list[int]:
         """Give the objects of an image that operations are under way on; see ``AdminSocket.objects_in_flight``."""

@@ -92,6 +92,11 @@ def blocklist(cluster: Cluster, address: str) -> None:
     cluster.blocklist(address)
 
 
+def osds_answer(cluster: Cluster) -> bool:
+    """Connect if need be, and say whether OSDs answer within a moment."""
+    return cluster.osds_answer()
+
+
 def probe(cluster: Cluster) -> None:
     """Connect if need be, and ask the monitor something."""
     cluster.probe()

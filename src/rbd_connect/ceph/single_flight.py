@@ -19,15 +19,22 @@ class SingleFlight(Generic[_T]):
         self._changed = threading.Condition()
         self._started = 0
         self._ended = 0
+        self._waiting = 0
         self._answer: _T
         self._error: Exception | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many callers wait for a question that others ask."""
+        return self._waiting
 
     def ask(self, question: Callable[[], _T]) -> _T:
         """Return the answer to a question that is asked after this call. Raises what the question raises."""
         with self._changed:
             wanted = self._started + 1
-            while self._started > self._ended and self._ended < wanted:
-                self._changed.wait()
+            self._waiting += 1
+            self._changed.wait_for(lambda: self._started == self._ended or self._ended >= wanted)
+            self._waiting -= 1
             if self._ended >= wanted:
                 return self._result()
             self._started += 1

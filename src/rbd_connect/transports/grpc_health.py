@@ -53,5 +53,5 @@ class Health(health_pb2_grpc.HealthServicer):
     async def _answer(self, service: str, patience: float | None = None) -> _Response:
         if service not in self._services:
             return _Response(status=_Response.SERVICE_UNKNOWN)
-        ready = await (self._readiness.is_ready() if patience is None else self._readiness.is_ready(patience))
-        return _Response(status=_Response.SERVING if ready else _Response.NOT_SERVING)
+        seen = await (self._readiness.look() if patience is None else self._readiness.look(patience))
+        return _Response(status=_Response.SERVING if seen.is_ready else _Response.NOT_SERVING)

@@ -100,7 +100,8 @@ class Gate:
             headers = self._check(scope)
             await self._admit(self._procedures[scope["raw_path"]], caller)
         except _Refused as refused:
-            failure = rpc.refused(refused.error, caller.request_id)
+            procedure = self._procedures.get(scope["raw_path"])
+            failure = rpc.refused(refused.error, caller.request_id, method=procedure.name if procedure else None)
             await send_failure(scope, send, failure, status=refused.status, headers=refused.headers)
         except Exception:  # noqa: BLE001 - it is logged
             await send_failure(scope, send, _unforeseen(caller))

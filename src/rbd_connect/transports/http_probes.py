@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..access.grants import Granted
 from ..front import Front
-from ..readiness import Readiness, State
+from ..readiness import Readiness
 from .http_caller import caller_of
 from .proxies import Proxies
 
@@ -22,9 +22,9 @@ _SECONDS = 0.5
 class Probes:
     """Answers to GET and HEAD on the two paths, which need no credential.
 
-    /healthz: 200, and touches no Ceph. /readyz: 200 if a scope is connected at least, so that a cluster that is down
-    does not take those from the callers that are up, and the server is not told to stop; else 503. Of each scope in
-    which something is granted to the caller, it says what is known; to strangers it names none.
+    /healthz: 200, and touches no Ceph. /readyz: 200 if a scope is connected at least and its OSDs answer, so that a
+    cluster that is down does not take those from the callers that are up, and the server is not told to stop; else 503.
+    Of each scope in which something is granted to the caller, it says what is known; to strangers it names none.
     """
 
     def __init__(self, readiness: Readiness, front: Front, proxies: Proxies) -> None:
@@ -65,14 +65,13 @@ class Probes:
         return True
 
     async def _send_readiness(self, scope: "HTTPScope | None", send: "ASGISendCallable") -> None:
-        states, granted = await asyncio.gather(self._readiness.states(_SECONDS), self._granted(scope))
-        is_ready = State.CONNECTED in states.values() and not self._readiness.is_draining
-        status = "ready" if is_ready else "stopping" if self._readiness.is_draining else "not ready"
+        seen, granted = await asyncio.gather(self._readiness.look(_SECONDS), self._granted(scope))
+        status = "ready" if seen.is_ready else "stopping" if self._readiness.is_draining else "not ready"
         content: dict[str, object] = {"status": status}
-        shown = {name: state.value for name, state in states.items() if granted and granted.sees_scope(name)}
+        shown = {name: state.value for name, state in seen.states.items() if granted and granted.sees_scope(name)}
         if shown:
             content["scopes"] = shown
-        await _send_json(send, 200 if is_ready else 503, content)
+        await _send_json(send, 200 if seen.is_ready else 503, content)
 
     async def _granted(self, scope: "HTTPScope | None") -> Granted | None:
         """Give what is granted to who asks; nothing to strangers."""

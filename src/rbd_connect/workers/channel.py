@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..ceph.cluster import ClusterConfig
+from ..progress import Spent
 
 __all__ = ["Call", "Connected", "Decoder", "Hello", "Outcome", "Ping", "Pong", "WorkerCrashError", "encode"]
 
@@ -42,13 +43,13 @@ class WorkerCrashError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a call ended, the seconds that its phases took, and whether it may have changed anything.
+    """How a call ended, where its time went, and whether it may have changed anything.
 
     ``error`` is what it raised, if that is for its caller; ``crash`` is the traceback of anything else.
     """
 
     number: int
-    phases: dict[str, float]
+    spent: Spent
     changes: bool
     result: Any
     error: Exception | None
@@ -76,11 +77,11 @@ class Ping:
 class Pong:
     """It can. ``is_stale`` says whether what the worker connected by is another by now.
 
-    ``phases`` has, by the number of each call under way, the seconds that its phases have taken so far.
+    ``spent`` says, by the number of each call under way, where its time has gone so far.
     """
 
     is_stale: bool
-    phases: dict[int, dict[str, float]]
+    spent: dict[int, Spent]
 
 
 def encode(message: object) -> bytes:

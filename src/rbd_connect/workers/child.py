@@ -68,6 +68,7 @@ class Child(asyncio.Protocol):
         self._output: Output
         self._idle = asyncio.Event()
         self._idle.set()
+        self._heard = asyncio.Event()
         self._is_to_end = False
         self._is_stale = False
         self._unanswered = 0
@@ -123,6 +124,14 @@ class Child(asyncio.Protocol):
             return error
         return outcome.failure
 
+    async def look(self) -> None:
+        """Ask what the calls are at, and wait for the answer for a second at the most."""
+        self._transport.write(encode(Ping()))
+        self._heard.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PING_SECONDS):
+                await self._heard.wait()
+
     async def retire(self) -> None:
         """End the process when its calls have ended."""
         await self._idle.wait()
@@ -163,10 +172,11 @@ class Child(asyncio.Protocol):
 
     def _hear(self, pong: Pong) -> None:
         self._unanswered = 0
-        for number, phases in pong.phases.items():
+        self._heard.set()
+        for number, spent in pong.spent.items():
             progress = self._progress.get(number)
             if progress is not None:
-                progress.phases.update(phases)
+                progress.add(spent)
         if pong.is_stale and not self._is_stale:
             self._is_stale = True
             self._on_stale(self)
@@ -174,7 +184,9 @@ class Child(asyncio.Protocol):
     def _settle(self, outcome: Outcome) -> None:
         self.has_answered = True
         waiting = self._waiting.pop(outcome.number)
-        self._progress.pop(outcome.number, None)
+        progress = self._progress.pop(outcome.number, None)
+        if progress is not None:
+            progress.add(outcome.spent)
         if not waiting.done():  # who waited may have gone, at the end of all
             waiting.set_result(outcome)
 

@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 
 def main() -> None:
     # A terminal and a service manager signal the server too, and it knows when a worker is to end.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     configure_worker()
     keep_memory_secret()
@@ -124,7 +124,7 @@ class _Worker:
             self._under_way[call.number] = progress
 
             def ended(result: object = None, error: ServiceError | None = None, crash: str | None = None) -> bytes:
-                return encode(Outcome(call.number, progress.phases, progress.changes, result, error, crash))
+                return encode(Outcome(call.number, progress.spent(), progress.changes, result, error, crash))
 
             try:
                 message = ended(result=call.function(self.cluster, *call.arguments))
@@ -151,8 +151,8 @@ class _Worker:
         """Answer on a thread of its own: where librados is stuck, so is who asks it, and no answer comes."""
         while self.pings.get() is not None:
             self.cluster.check_alive()
-            phases = {number: progress.spent() for number, progress in dict(self._under_way).items()}
-            self._send(encode(Pong(is_stale=self.cluster.has_changed(), phases=phases)))
+            spent = {number: progress.spent() for number, progress in dict(self._under_way).items()}
+            self._send(encode(Pong(is_stale=self.cluster.has_changed(), spent=spent)))
 
     def _review_configuration(self) -> None:
         """Do so on a thread of its own: it waits for monitors."""

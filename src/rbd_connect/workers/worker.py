@@ -39,6 +39,7 @@ _LONGEST_PAUSE_SECONDS = 2.0
 # A process that ends as it starts costs a core a third of a second each time.
 _LONGEST_PAUSE_OF_STARTS_SECONDS = 30.0
 _MOST_ALONE = 4
+_FOR_NO_CLIENT = (operations.probe, operations.osds_answer)
 _pauses = partial(pauses, _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
 _log = logging.getLogger(__name__)
 
@@ -76,13 +77,10 @@ class Worker:
         cluster cannot be reached, and where the process dies meanwhile; PreconditionError where the call crashed it,
         now or lately; WorkerCrashError.
         """
-        key = None if function is operations.probe else CallKey(function.__name__, image)
+        key = None if function in _FOR_NO_CLIENT else CallKey(function.__name__, image)
         outcome = await self._make(key, function, args)
         if is_connection_lost(outcome.error) and not outcome.changes:
             outcome = await self._make(key, function, args)
-        progress = current()
-        if progress is not None:
-            progress.phases.update(outcome.phases)
         failure = outcome.failure
         if failure is not None:
             raise failure
@@ -94,6 +92,21 @@ class Worker:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*(each.stop() for each in self._children))
+
+    async def look(self) -> None:
+        """Have the progress of each call say what it is at now, if the process answers within a second."""
+        await asyncio.gather(*(each.look() for each in self._children if not each.has_ended))
+
+    def describe(self) -> str:
+        """Say in which process the calls are made, and as whom Ceph knows it."""
+        if self._outage is not None:
+            return f"calls are refused: {self._outage.message}"
+        if self._child is None or self._child.has_ended:
+            return "there is no worker"
+        address = self._child.address
+        return f"worker {self._child.process_id}, " + (
+            "not connected" if address is None else f"connected as {address}"
+        )
 
     async def _make(self, key: CallKey | None, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Outcome:
         """Make a call, alone where it is a suspect; see Quarantine."""

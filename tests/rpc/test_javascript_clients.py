@@ -102,5 +102,5 @@ def test_a_page_of_an_origin_that_is_not_configured_does_nothing(
         for transport in WEB_TRANSPORTS:
             outcome = page.call(transport, server, request("rbd", image, "first"))
             assert (outcome.reply, outcome.code, outcome.message) == (None, "unknown", "Failed to fetch")
-    assert "CreateImageSnapshot" not in server.log.read_text()
+    assert "rbd_connect.front: CreateImageSnapshot" not in server.log.read_text()
     assert tools.snapshots(f"rbd/{image}") == []

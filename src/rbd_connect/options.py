@@ -8,7 +8,8 @@ import click
 from click.core import ParameterSource
 from pydantic import BaseModel
 
-from .configuration import ConfigurationError, Setting, load, read_file
+from .configuration import ConfigurationError, load, read_file
+from .origins import Setting
 from .setting_types import Address
 from .settings import Settings
 

@@ -182,7 +182,7 @@ class _Reloading:
 
     def _replace(self, new: Settings) -> None:
         """Put in force what can be. It must be safe with the rest as that is, which may not be what is written now."""
-        settings = self._settings.model_copy(update={name: getattr(new, name) for name in _RELOADED})
+        settings = self._settings.replaced(_RELOADED, new)
         for danger in settings.dangers():
             raise ConfigurationError(f"{danger}.")
         before, self._settings = self._settings, settings

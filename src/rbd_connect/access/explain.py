@@ -1,6 +1,5 @@
 """Which grant allows something, for people: by its line in the settings."""
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,6 @@ from .identity import Identity
 from .settings import Action
 
 __all__ = ["Explanation", "explain"]
-
-_HEADER = re.compile(r"\s*\[\[\s*grants\s*\]\]\s*(#.*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +44,7 @@ def explain(settings: Settings, config: Path, question: Question) -> Explanation
     granted = Grants(settings.grants).of(identity)
     grant = granted.find(question.action, spec)
     if grant is not None:
-        text = f"granted by {_place_of(config, grant.number, len(settings.grants))}"
+        text = f"granted by {settings.origins.place('grants', grant.number)}"
         return Explanation(is_granted=True, text=text)
     told = granted.refusal(question.action, spec)
     text = (
@@ -76,12 +73,3 @@ def _claims(words: Iterable[str]) -> dict[str, list[str]]:
             raise StartError(f"{word!r} is no claim: write NAME=VALUE, like groups=platform.")
         claims.setdefault(name, []).append(value)
     return claims
-
-
-def _place_of(config: Path, number: int, grants: int) -> str:
-    """Name a grant by its line, where each has a header of its own; else by its number."""
-    lines = config.read_text(encoding="utf-8").splitlines()
-    headers = [place for place, line in enumerate(lines, 1) if _HEADER.fullmatch(line)]
-    if len(headers) == grants:
-        return f"{config}, line {headers[number]}: [[grants]] number {number + 1}"
-    return f"{config}: [[grants]] number {number + 1}"

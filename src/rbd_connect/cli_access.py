@@ -58,7 +58,8 @@ def new(subject: str, days: int | None, file: Path | None, config: Path | None) 
         made, entry = tokens.new_token(subject, None if days is None else timedelta(days=days))
         path = _tokens_file(config, file)
         if path is not None:
-            tokens.add(path, entry)
+            if tokens.add(path, entry):
+                click.echo(f"there was no file {path.resolve()}: it is made", err=True)
             click.echo(f"token {entry.id} of {entry.subject} is in {path}; it is shown this once:", err=True)
         else:
             click.echo("put this line into the file that auth.tokens names:", err=True)

@@ -85,5 +85,7 @@ def _meant(key: Key) -> str:
     known = list(fields_of(key[:-1]))
     if near := hint(name, known):
         return near
+    if len(key) > 1 and name in Settings.model_fields:
+        return f"{name} is in no table: write it before the first header of the file"
     elsewhere = [f"{section}.{name}" for section in Settings.model_fields if name in fields_of((section,))]
     return f"Do you mean {elsewhere[0]}?" if elsewhere else f"Known here: {', '.join(known)}"

@@ -1,5 +1,6 @@
 """Settings: flags over environment over file, and one line for whatever is wrong."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,8 @@ from pydantic import BaseModel
 
 from rbd_connect.configuration import ConfigurationError, load, read_file
 from rbd_connect.origins import Setting
-from rbd_connect.setting_types import Address
-from rbd_connect.settings import Settings
+from rbd_connect.setting_types import Address, can_be_path
+from rbd_connect.settings import Settings, fields_of
 
 
 @pytest.fixture
@@ -106,6 +107,7 @@ class TestWithoutScopes:
         ("[lisen]\nhttp = 1", "lisen", "Do you mean listen?"),
         ("[[grant]]\nsubjects = 1", "grant", "Do you mean grants?"),
         ("[weather]\nhttp = 1", "weather", "Known here: listen"),
+        ("[calls]\ninsecure = true", "calls.insecure", "insecure is in no table: write it before the first header"),
         ("certificate = 'x'", "certificate", "Do you mean tls.certificate?"),
         ("[scopes.a]\nkeyrnig = 1", "scopes.a.keyrnig", "Do you mean keyring?"),
         ("[issuers.sso]\naudiance = 'x'", "issuers.sso.audiance", "Do you mean audience?"),
@@ -242,6 +244,76 @@ def test_what_a_flag_gives_is_told_by_the_flag(conf: Path, flags: dict[str, str]
     assert told in message
     assert message.isprintable()
     assert len(message) < 250
+
+
+class TestPaths:
+    def test_of_a_file_are_from_its_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """All of them; those of flags and variables are from the working directory."""
+        folder, elsewhere = tmp_path / "settings", tmp_path / "elsewhere"
+        for each in (folder, elsewhere):
+            (each / "in").mkdir(parents=True)
+            for name in ("conf", "keyring", "pem", "key", "ca", "tokens", "jwks"):
+                (each / "in" / name).touch(0o600)
+        text = """
+        auth.tokens = "in/tokens"
+        audit.file = "in/audit.log"
+        tls = { certificate = "in/pem", key = "./in/key", client_ca = "../settings/in/ca" }
+        scopes.a = { conf = "in/conf", keyring = "in/keyring" }
+        issuers.one = { issuer = "https://one", audience = "x", jwks = "in/jwks", jwks_ca = "in/ca" }
+        issuers.two = { issuer = "https://two", audience = "x", jwks = "https://two/in/jwks" }
+        """
+        given = [*read_toml(folder, text), Setting(("audit", "file"), "in/other.log", "--audit-file")]
+        monkeypatch.chdir(elsewhere)
+        settings = load(given)
+        assert settings.auth.tokens == folder / "in/tokens"
+        assert settings.tls.certificate == folder / "in/pem"
+        assert settings.tls.key == folder / "in/key"
+        assert settings.tls.client_ca == folder / "../settings/in/ca"
+        assert (settings.scopes["a"].conf, settings.scopes["a"].keyring) == (folder / "in/conf", folder / "in/keyring")
+        assert settings.issuers["one"].jwks == str(folder / "in/jwks")
+        assert settings.issuers["one"].jwks_ca == folder / "in/ca"
+        assert settings.issuers["two"].jwks == "https://two/in/jwks"
+        assert settings.audit.file == Path("in/other.log")
+
+    def test_no_setting_is_left_out(self) -> None:
+        """What can be a path is told by its type; a type with a path in another form would not be found."""
+        names = {
+            f"{section}.{name}"
+            for section in Settings.model_fields
+            for name, field in fields_of((section, "x")).items()
+            if can_be_path(field)
+        }
+        assert names == {
+            "audit.file",
+            "auth.tokens",
+            "issuers.jwks",
+            "issuers.jwks_ca",
+            "scopes.conf",
+            "scopes.keyring",
+            "tls.certificate",
+            "tls.client_ca",
+            "tls.key",
+        }
+
+    def test_of_a_pipe_are_from_the_working_directory(self, conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As the shell's <(command) is, whose folder is /dev/fd."""
+        ours, theirs = os.pipe()
+        os.write(theirs, b'scopes.a.conf = "ceph.conf"')
+        os.close(theirs)
+        monkeypatch.chdir(conf.parent)
+        try:
+            assert load(read_file(Path(f"/dev/fd/{ours}"))).scopes["a"].conf == Path("ceph.conf")
+        finally:
+            os.close(ours)
+
+    def test_of_a_linked_file_are_from_the_folder_of_the_link(self, tmp_path: Path, conf: Path) -> None:
+        """So that a folder whose files are links, as Kubernetes makes them, is one folder."""
+        data = tmp_path / "..data"
+        data.mkdir()
+        (data / "settings.toml").write_text('scopes.a.conf = "ceph.conf"')
+        link = tmp_path / "settings.toml"
+        link.symlink_to(data / "settings.toml")
+        assert load(read_file(link)).scopes["a"].conf == conf
 
 
 class TestDangers:

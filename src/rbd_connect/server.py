@@ -19,6 +19,7 @@ from .access.policy import Policy
 from .audit import Audit
 from .calls import Calls
 from .front import Front
+from .key_check import check_keys
 from .listening import allow_many_connections, bind, close_listener, connections_for_each
 from .readiness import Readiness
 from .reload import Source, reloading
@@ -54,6 +55,7 @@ def serve(settings: Settings, on_ready: Callable[[Listening], None], source: Sou
     second signal ends it at once. With a source, SIGHUP has read anew what can be changed without a restart. Raises
     StartError.
     """
+    check_keys(settings)
     allow_many_connections()
     asyncio.run(_serve(settings, on_ready, source))
     _log.info("stopped")

@@ -16,11 +16,11 @@ from ..errors import ServiceError
 from ..files import Files
 from ..missing import no_pool
 from ..progress import phase
-from ..setting_types import is_exposed
 from .admin_socket import AdminSocket, new_place, opened
 from .admission import Admission
 from .configured import Configured
 from .errnos import ceph_errors, conf_errors, connect_errors
+from .keyrings import exposed_file, files_with_keys
 from .listing import ImageLists
 from .open_pool import OpenPool
 from .pinned import Pinned
@@ -28,7 +28,7 @@ from .pool_map import CurrentPools
 from .pools import PlacementGroups, mon_command
 from .reply import are_unanswered, open_handle
 
-__all__ = ["Cluster", "ClusterConfig"]
+__all__ = ["Cluster", "ClusterConfig", "unconnected"]
 
 _log = logging.getLogger(__name__)
 
@@ -226,10 +226,9 @@ class Cluster:
         self._files = Files()
         self._files.look_at(self._config.conf)
         with conf_errors():
-            connection = self._unconnected()
-        keyrings = _keyrings(connection)
-        self._files.look_at(*keyrings)
-        _check_is_secret(keyrings)
+            connection = unconnected(self._config)
+        self._files.look_at(*files_with_keys(connection))
+        _check_is_secret(connection, self._config.conf)
         with connect_errors(), opened(connection, self._place) as self._admin_socket:
             try:
                 connection.connect()
@@ -243,18 +242,9 @@ class Cluster:
         self._pools = CurrentPools(connection)
         return connection
 
-    def _unconnected(self) -> rados.Rados:
-        # What $cluster stands for in a keyring's path is the name of the conf file, as with `ceph --cluster NAME`.
-        return rados.Rados(
-            conffile=str(self._config.conf),
-            name=self._config.client,
-            clustername=self._config.conf.stem,
-            conf=self._options(),
-        )
-
     def _configured_anew(self) -> dict[str, object] | None:
         """Say what monitors set on a connection that is opened now, and closed. Raises rados.Error."""
-        connection = self._unconnected()
+        connection = unconnected(self._config)
         try:
             with opened(connection, self._place, as_configured=False) as admin_socket:
                 connection.connect()
@@ -264,28 +254,35 @@ class Cluster:
         finally:
             connection.shutdown()
 
-    def _options(self) -> dict[str, str]:
-        options = {
-            **_RECONNECT_OPTIONS,
-            "client_mount_timeout": str(self._config.connect_timeout),
-            "rados_mon_op_timeout": str(self._config.mon_timeout),
-            "rados_osd_op_timeout": str(self._config.osd_timeout),
-        }
-        if self._config.keyring is not None:
-            options["keyring"] = str(self._config.keyring)
-        return options
+
+def unconnected(config: ClusterConfig) -> rados.Rados:
+    """Return a handle that is not connected: it has read the conf, and asked no cluster. Raises rados.Error."""
+    # What $cluster stands for in a keyring's path is the name of the conf file, as with `ceph --cluster NAME`.
+    return rados.Rados(
+        conffile=str(config.conf), name=config.client, clustername=config.conf.stem, conf=_options(config)
+    )
 
 
-def _check_is_secret(keyrings: list[Path]) -> None:
-    """Raise ServiceError where every user of this machine may open the first of these that there is."""
-    keyring = next((path for path in keyrings if path.is_file()), None)
-    if keyring is not None and is_exposed(keyring):
-        _log.error("every user may open %s, so it is not used; say: chmod o= %s", keyring, keyring)
+def _options(config: ClusterConfig) -> dict[str, str]:
+    options = {
+        **_RECONNECT_OPTIONS,
+        "client_mount_timeout": str(config.connect_timeout),
+        "rados_mon_op_timeout": str(config.mon_timeout),
+        "rados_osd_op_timeout": str(config.osd_timeout),
+    }
+    if config.keyring is not None:
+        options["keyring"] = str(config.keyring)
+    return options
+
+
+def _check_is_secret(connection: rados.Rados, conf: Path) -> None:
+    """Raise ServiceError where every user of this machine may open the file with the connection's key."""
+    try:
+        exposed = exposed_file(connection, conf)
+    except OSError:  # it has just gone, which librados will tell
+        return
+    if exposed is not None:
+        _log.error("every user may open %s, so it is not used; say: chmod o= %s", exposed, exposed)
         raise ServiceError(
             Code.PERMISSION_DENIED, "CEPH_KEYRING_EXPOSED", "The server's keyring is open to others, so it is not used."
         )
-
-
-def _keyrings(connection: rados.Rados) -> list[Path]:
-    """Say where librados looks for the keyring of a connection (``rados_conf_get``)."""
-    return [Path(path.strip()) for path in (connection.conf_get("keyring") or "").split(",") if path.strip()]

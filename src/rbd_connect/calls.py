@@ -67,6 +67,13 @@ class Calls:
         task.add_done_callback(self._ended)
         return await asyncio.shield(task)
 
+    async def ask(self, scope: str, function: Callable[[Cluster], _T]) -> _T:
+        """Call a module's function that changes nothing, for the server itself: it takes no turn, and holds up no end.
+
+        Raises what ``Worker.run`` raises.
+        """
+        return await self._scopes[scope].worker.run(function)
+
     def _ended(self, task: "asyncio.Task[Any]") -> None:
         self._running.discard(task)
         if not task.cancelled():

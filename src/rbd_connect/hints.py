@@ -3,13 +3,18 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["hint", "one_of"]
+__all__ = ["hint", "nearest", "one_of"]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the known name that is the most similar; "" where none is similar."""
+    return next(iter(get_close_matches(name, list(known), 1)), "")
 
 
 def hint(name: str, known: Iterable[str]) -> str:
-    """Ask whether a known name is meant, the nearest one; "" where none is near."""
-    near = get_close_matches(name, list(known), 1)
-    return f"Do you mean {near[0]}?" if near else ""
+    """Ask whether the nearest known name is meant; "" where none is similar."""
+    near = nearest(name, known)
+    return f"Do you mean {near}?" if near else ""
 
 
 def one_of(name: str, allowed: Iterable[str]) -> str:

@@ -21,6 +21,7 @@ from .calls import Calls
 from .front import Front
 from .key_check import check_keys
 from .listening import allow_many_connections, bind, close_listener, connections_for_each
+from .pool_review import PoolReview
 from .readiness import Readiness
 from .reload import Source, reloading
 from .service import StorageService
@@ -84,8 +85,11 @@ async def _serve(settings: Settings, on_ready: Callable[[Listening], None], sour
     _warn(settings)
     server = _Server(http_server, grpc_server, readiness, lambda: on_ready(listening))
     await calls.start()
-    async with reloading(policy, settings, source) if source else nullcontext():
+    review = PoolReview(calls)
+    review.begin(settings)
+    async with reloading(policy, settings, source, review.begin) if source else nullcontext():
         await server.serve()
+        review.stop()
         left = await calls.drain(server.drained_by - time.monotonic())
     front.close()
     if left:

@@ -315,7 +315,7 @@ def test_the_command_that_explains_says_by_its_status_whether_it_is_granted(tmp_
     def explained(*words: str) -> tuple[int, str]:
         command = [COMMAND, "access", "explain", *words, "--config", str(config)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        return done.returncode, done.stdout + done.stderr
+        return done.returncode, done.stdout or done.stderr
 
     status, text = explained("alice", "create", "prod/rbd/vm-1")
     assert (status, text) == (0, f"granted by {config}, line 3: [[grants]] number 1\n")

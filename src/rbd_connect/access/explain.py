@@ -1,17 +1,18 @@
 """Which grant allows something, for people: by its line in the settings."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import InvalidRequestError, StartError
+from ..errors import InvalidRequestError, StartError, quoted
 from ..settings import Settings
 from ..spec import ImageSpec, parse_image
+from .doubts import grant_doubts, there_are
 from .grants import Grants
 from .identity import Identity
 from .settings import Action
 
-__all__ = ["Explanation", "explain"]
+__all__ = ["Explanation", "Question", "doubts", "explain"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,18 @@ def explain(settings: Settings, config: Path, question: Question) -> Explanation
         f"the answer is {told.code.value}, {told.reason}"
     )
     return Explanation(is_granted=False, text=text)
+
+
+def doubts(settings: Settings, question: Question, default_scopes: Collection[str]) -> Iterator[str]:
+    """Say what in the settings and in a question can mean nothing.
+
+    ``default_scopes`` are those that there are where the settings name none. Raises StartError as ``explain`` does.
+    """
+    scopes = settings.scopes.keys() or default_scopes
+    yield from grant_doubts(settings, scopes)
+    scope = _spec(question.place).scope
+    if scopes and scope not in scopes:
+        yield f"{quoted(scope)} is no scope. {there_are('scopes', scope, scopes)}"
 
 
 def _spec(place: str) -> ImageSpec:

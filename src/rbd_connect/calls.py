@@ -15,7 +15,7 @@ from .settings import CallSettings, Settings
 from .turns import Turns
 from .workers.worker import Worker
 
-__all__ = ["Calls"]
+__all__ = ["Calls", "scope_configs"]
 
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
@@ -33,7 +33,7 @@ class Calls:
     def __init__(self, settings: Settings) -> None:
         self._scopes: Mapping[str, _Scope] = {
             config.scope: _Scope(_turns(settings.calls), Worker(config, settings.calls.at_once))
-            for config in _configs(settings)
+            for config in scope_configs(settings)
         }
         self._running: set[asyncio.Task[Any]] = set()
 
@@ -77,6 +77,13 @@ class Calls:
         for name, scope in self._scopes.items():
             yield f"scope {name}: {scope.turns.describe()}; {scope.worker.describe()}"
 
+    async def ask(self, scope: str, function: Callable[[Cluster], _T]) -> _T:
+        """Call a module's function that changes nothing, for the server itself: it takes no turn, and holds up no end.
+
+        Raises what ``Worker.run`` raises.
+        """
+        return await self._scopes[scope].worker.run(function)
+
     def _ended(self, task: "asyncio.Task[Any]") -> None:
         self._running.discard(task)
         if not task.cancelled():
@@ -101,7 +108,8 @@ async def _run(scope: _Scope, image: Hashable | None, function: Callable[[Cluste
         scope.turns.give_back(image)
 
 
-def _configs(settings: Settings) -> list[ClusterConfig]:
+def scope_configs(settings: Settings) -> list[ClusterConfig]:
+    """Say how to connect to each scope's cluster."""
     return [
         ClusterConfig(scope=name, **scope.model_dump(), **settings.ceph.model_dump())
         for name, scope in settings.scopes.items()

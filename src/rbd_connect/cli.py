@@ -11,10 +11,12 @@ import click
 from .cli_access import access, token
 from .cli_errors import one_line_errors
 from .log import configure
-from .options import all_given, config_option, load_given, scope_option, setting_options
+from .options import all_given, config_option, load_given, scope_option, setting_options, unknown_variables
 from .secrecy import keep_memory_secret
 
 __all__ = ["main"]
+
+_log = logging.getLogger(__name__)
 
 
 @click.group()
@@ -53,7 +55,8 @@ def serve(context: click.Context, /, config: Path | None, **_options: object) ->
             if listening.probes is not None:
                 click.echo(f"answering probes on http://{listening.probes}")
 
-        server.serve(settings, say, Source(config, lambda: load_given(context, config)))
+        _warn_of_variables()
+        server.serve(settings, say, Source(config, lambda: load_given(context, config), _warn_of_variables))
 
 
 @main.command()
@@ -71,7 +74,13 @@ def dev(context: click.Context, /, folder: Path | None, *, config: Path | None, 
     with one_line_errors():
         from .dev import run  # noqa: PLC0415 - needs rados and rbd, whose absence is told in one line
 
+        _warn_of_variables()
         run(folder, keep=keep, given=all_given(context, config), say=click.echo)
+
+
+def _warn_of_variables() -> None:
+    for problem in unknown_variables(os.environ):
+        _log.warning("%s", problem)
 
 
 def _without_traceback_of_bad_headers(record: logging.LogRecord) -> bool:

@@ -1,5 +1,6 @@
 """The commands about access: ``rbd-connect token`` makes credentials, ``rbd-connect access`` explains grants."""
 
+import os
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -8,11 +9,12 @@ from typing import Any
 import click
 
 from .access import tokens
-from .access.explain import Question, explain
+from .access.explain import Question, doubts, explain
 from .access.settings import ACTIONS
 from .cli_errors import one_line_errors
-from .configuration import load, read_file
-from .options import CONFIG_VARIABLE, VARIABLES, all_given, config_option
+from .configuration import CEPH_FOLDER, load, read_file
+from .errors import one_line
+from .options import CONFIG_VARIABLE, VARIABLES, all_given, config_option, unknown_variables
 
 __all__ = ["access", "token"]
 
@@ -58,7 +60,8 @@ def new(subject: str, days: int | None, file: Path | None, config: Path | None) 
         made, entry = tokens.new_token(subject, None if days is None else timedelta(days=days))
         path = _tokens_file(config, file)
         if path is not None:
-            tokens.add(path, entry)
+            if tokens.add(path, entry):
+                click.echo(f"there was no file {path.resolve()}: it is made", err=True)
             click.echo(f"token {entry.id} of {entry.subject} is in {path}; it is shown this once:", err=True)
         else:
             click.echo("put this line into the file that auth.tokens names:", err=True)
@@ -111,13 +114,25 @@ def access() -> None:
 def explain_access(context: click.Context, /, config: Path | None, **question: Any) -> None:  # noqa: ANN401 - click's
     """Say which line of the settings grants SUBJECT the ACTION there, or that none does; then the status is 1.
 
+    What means nothing in the settings is warned of. No cluster is asked, so which pools there are is not known.
+
     The subject of a JWT is ISSUER:NAME, with the issuer's name in the settings. Actions: list; create, delete, protect,
     unprotect, rollback, of snapshots; image.create, image.update, image.delete.
     """
     with one_line_errors():
         if config is None:
             raise click.UsageError(f"name the settings by --config, or in {CONFIG_VARIABLE}")
-        explanation = explain(load(all_given(context, config), ceph_folder=None), config, Question(**question))
+        settings = load(all_given(context, config), ceph_folder=None)
+        asked = Question(**question)
+        explanation = explain(settings, config, asked)
+        for doubt in (*unknown_variables(os.environ), *doubts(settings, asked, _scopes_without_settings())):
+            click.echo(f"warning: {one_line(doubt)}", err=True)
         click.echo(explanation.text)
         if not explanation.is_granted:
             sys.exit(1)
+        click.echo("No cluster was asked: the log of the server warns of pools that there are not.", err=True)
+
+
+def _scopes_without_settings() -> list[str]:
+    """Name the scopes that a server on this machine has where its settings name none."""
+    return [conf.stem for conf in CEPH_FOLDER.glob("*.conf")]

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import click
 
-from .errors import StartError
+from .errors import StartError, one_line
 
 __all__ = ["one_line_errors"]
 
@@ -27,4 +27,4 @@ def one_line_errors() -> Iterator[None]:
             raise
         raise click.ClickException(_BINDINGS.format(python=sys.executable, error=error)) from error
     except StartError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(one_line(str(error))) from error

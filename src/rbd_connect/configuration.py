@@ -4,39 +4,32 @@ Without a scope among them, from what Ceph itself keeps in /etc/ceph. A wrong se
 came from, the key, and the remedy.
 """
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from .access.settings import GrantSettings, IssuerSettings
 from .errors import StartError
-from .settings import ScopeSettings, Settings
+from .origins import Origins, Setting
+from .setting_errors import explain
+from .setting_types import can_be_path
+from .settings import Settings, fields_of
+from .toml_lines import lines_of
 
-__all__ = ["CEPH_FOLDER", "ConfigurationError", "Setting", "load", "read_file"]
+__all__ = ["CEPH_FOLDER", "ConfigurationError", "load", "read_file"]
 
 CEPH_FOLDER = Path("/etc/ceph")
 _CLIENTS = ("client.rbd-connect", "client.admin")
 
-_TABLES: Mapping[str, type[BaseModel]] = {"scopes": ScopeSettings, "issuers": IssuerSettings, "grants": GrantSettings}
-
-Key = tuple[str, ...]
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 class ConfigurationError(StartError):
     """The server cannot be started with these settings. Its text is one line."""
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One setting as it was given. ``origin`` says where, in the user's terms: a file's name, a flag, a variable."""
-
-    key: Key
-    value: Any
-    origin: str
 
 
 def load(given: Sequence[Setting], *, ceph_folder: Path | None = CEPH_FOLDER) -> Settings:
@@ -51,28 +44,35 @@ def load(given: Sequence[Setting], *, ceph_folder: Path | None = CEPH_FOLDER) ->
         scopes = [Setting(("scopes",), {}, "")] if ceph_folder is None else _scopes_in(ceph_folder)
         given = [*scopes, *given]
     chosen = {setting.key: setting for setting in given}
+    origins = Origins(given)
     try:
-        return Settings.model_validate(_nested(chosen))
+        return Settings.model_validate(_nested(chosen), context=origins)
     except ValidationError as error:
-        raise ConfigurationError(_explain(error, chosen)) from error
+        raise ConfigurationError(explain(error, origins)) from error
 
 
 def read_file(path: Path) -> list[Setting]:
-    """Read a TOML file. Raises ConfigurationError."""
+    """Read a TOML file. A path in it that is not absolute is one from the file's folder.
+
+    What comes by a pipe has no folder: there such a path is one from the working directory. Raises ConfigurationError.
+    """
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        tables = tomllib.loads(text)
     except OSError as error:
         raise ConfigurationError(
             f"{path}: cannot be read: {error.strerror}. Name another file with --config."
         ) from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path}: is not UTF-8 text. Save it as UTF-8.") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"{path}: is not TOML: {error}.") from error
-    return list(_flatten((), tables, str(path)))
+    lines = lines_of(text)
+    given = (replace(setting, lines=lines) for setting in _flatten((), tables, str(path)))
+    return [_in_folder(setting, path.parent) for setting in given] if path.is_file() else list(given)
 
 
-def _flatten(key: Key, value: Any, origin: str) -> Iterator[Setting]:  # noqa: ANN401 - whatever a file holds
+def _flatten(key: tuple[str, ...], value: Any, origin: str) -> Iterator[Setting]:  # noqa: ANN401 - whatever a file holds
     if isinstance(value, dict) and (value or not key):
         for name, inner in value.items():
             yield from _flatten((*key, name), inner, origin)
@@ -80,7 +80,15 @@ def _flatten(key: Key, value: Any, origin: str) -> Iterator[Setting]:  # noqa: A
         yield Setting(key, value, origin)
 
 
-def _nested(settings: Mapping[Key, Setting]) -> dict[str, Any]:
+def _in_folder(setting: Setting, folder: Path) -> Setting:
+    """Return a setting with its path, if it is one, from a folder."""
+    field = fields_of(setting.key[:-1]).get(setting.key[-1])
+    if field is None or not can_be_path(field) or not isinstance(setting.value, str) or _URL.match(setting.value):
+        return setting
+    return replace(setting, value=str(folder / setting.value))
+
+
+def _nested(settings: Mapping[tuple[str, ...], Setting]) -> dict[str, Any]:
     tables: dict[str, Any] = {}
     for key in sorted(settings, key=len):
         table = tables
@@ -104,49 +112,3 @@ def _scopes_in(folder: Path) -> Iterator[Setting]:
         client = next((client for client, keyring in keyrings if keyring.is_file()), _CLIENTS[-1])
         yield Setting(("scopes", conf.stem, "conf"), conf, str(folder))
         yield Setting(("scopes", conf.stem, "client"), client, str(folder))
-
-
-def _explain(error: ValidationError, given: Mapping[Key, Setting]) -> str:
-    """Say the first thing that is wrong, in one line."""
-    first = error.errors(include_url=False)[0]
-    key = tuple(map(str, first["loc"]))
-    match first["type"]:
-        case "extra_forbidden":
-            problem = f"is no setting. Known here: {', '.join(_known(key[:-1]))}"
-        case "missing":
-            problem = "is required"
-        case "value_error":
-            problem = str(first["ctx"]["error"])
-        case "dict_type" | "model_type":
-            problem = "must be a table"
-        case "literal_error":
-            problem = f"must be {first['ctx']['expected']}"
-        case "string_pattern_mismatch" if key[0] == "scopes":
-            problem = "must be a Ceph user, like client.rbd-connect"
-        case _:
-            message = first["msg"]
-            problem = message[0].lower() + message[1:]
-    if not key:  # it names the key itself, and several settings may be to blame
-        return f"{problem}.".replace("\n", " ")
-    origin = _origin(key, given)
-    return f"{origin + ': ' if origin else ''}{'.'.join(key)}: {problem}.".replace("\n", " ")
-
-
-def _origin(key: Key, given: Mapping[Key, Setting]) -> str:
-    """Say where a key was given; of one that is missing, where its neighbours were."""
-    for length in range(len(key), 0, -1):
-        for setting in reversed(list(given.values())):
-            if setting.key[:length] == key[:length]:
-                return setting.origin
-    return ""
-
-
-def _known(section: Key) -> list[str]:
-    """Name the settings of a section, or the sections."""
-    if not section:
-        model: type[BaseModel] = Settings
-    elif section[0] in _TABLES:
-        model = _TABLES[section[0]]
-    else:
-        model = type(Settings.model_fields[section[0]].default)
-    return list(model.model_fields)

@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from . import server
-from .configuration import Setting, load
+from .configuration import load
 from .devcluster import DevCluster, DevClusterError, demo
 from .errors import ListenError
+from .origins import Setting
 from .settings import Settings
 
 __all__ = ["run"]

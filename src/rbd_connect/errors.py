@@ -23,6 +23,7 @@ __all__ = [
     "TryLaterError",
     "Violation",
     "named",
+    "one_line",
     "quoted",
 ]
 
@@ -130,6 +131,11 @@ class Obstacle:
 def quoted(name: str) -> str:
     """Quote a name in a sentence; of a long one its beginning. What cannot be printed is escaped."""
     return repr(_shorten(name))
+
+
+def one_line(text: str) -> str:
+    """Escape what cannot be printed, line breaks too, as Python does in a string."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def _shorten(name: str) -> str:

@@ -4,7 +4,10 @@ A full disk, an editor, or ``: > file`` leaves a file that can be read, and says
 or is the beginning of what was in force, cut in the middle of something, needs a restart.
 """
 
+from collections.abc import Iterator
+
 from .configuration import ConfigurationError
+from .origins import Key, spelled
 from .settings import Settings
 
 __all__ = ["check_opens_nothing"]
@@ -23,14 +26,15 @@ def check_opens_nothing(before: Settings, new: Settings, *, was: str, now: str) 
     if now != was and was.startswith(now):
         for key in _changed(before, new):
             raise ConfigurationError(
-                f"refused: the file is the beginning of what it was, cut short in the middle of {key}. If that is "
-                "meant, end it with a comment, or restart the server."
+                f"{new.origins.place(*key)}: refused: the file is the beginning of what it was, cut short in the "
+                f"middle of {spelled(key)}. If that is meant, end it with a comment, or restart the server."
             )
 
 
-def _changed(before: Settings, new: Settings) -> list[str]:
+def _changed(before: Settings, new: Settings) -> Iterator[Key]:
     """Name what is there still, and says something else: of what has gone altogether nothing is granted."""
-    changed = [f"issuers.{name}" for name, one in new.issuers.items() if one != before.issuers.get(name)]
+    yield from (("issuers", name) for name, one in new.issuers.items() if one != before.issuers.get(name))
     pairs = enumerate(zip(before.grants, new.grants, strict=False))
-    changed += [f"grants.{number}" for number, (old, one) in pairs if old != one]
-    return changed if new.subjects == before.subjects else [*changed, "subjects"]
+    yield from (("grants", number) for number, (old, one) in pairs if old != one)
+    if new.subjects != before.subjects:
+        yield ("subjects",)

@@ -1,6 +1,7 @@
 """Settings as flags and variables: [listen] http is ``--listen-http`` and ``RBD_CONNECT_LISTEN_HTTP``."""
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -8,7 +9,10 @@ import click
 from click.core import ParameterSource
 from pydantic import BaseModel
 
-from .configuration import ConfigurationError, Setting, load, read_file
+from .configuration import ConfigurationError, load, read_file
+from .errors import one_line
+from .hints import nearest
+from .origins import Setting
 from .setting_types import Address
 from .settings import Settings
 
@@ -20,10 +24,12 @@ __all__ = [
     "load_given",
     "scope_option",
     "setting_options",
+    "unknown_variables",
 ]
 
 VARIABLES = "RBD_CONNECT_"
 CONFIG_VARIABLE = f"{VARIABLES}CONFIG"
+_OF_KUBERNETES = re.compile(rf"{VARIABLES}(SERVICE_HOST|SERVICE_PORT\w*|PORT|PORT_[0-9]+_\w+)")
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -54,6 +60,21 @@ def scope_option(command: _Command) -> _Command:
         metavar="NAME=CONF[,client=CLIENT][,keyring=FILE][,namespaces=POOL/NAMESPACE]",
         help="A Ceph cluster to serve, and the name for it. May be repeated; in the variable, with spaces between.",
     )(command)
+
+
+def unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
+    """Say which variables begin as ours do and mean nothing.
+
+    Those that Kubernetes sets for a service with the name rbd-connect are its own:
+    https://kubernetes.io/docs/tutorials/services/connect-applications-service/#environment-variables
+    """
+    known = {CONFIG_VARIABLE, f"{VARIABLES}SCOPES", *(_variable(*names) for names in _names())}
+    for name in sorted(environment):
+        if name.startswith(VARIABLES) and name not in known and not _OF_KUBERNETES.fullmatch(name):
+            # All begin the same, which would make any two similar.
+            near = nearest(name.removeprefix(VARIABLES), [one.removeprefix(VARIABLES) for one in known])
+            told = f"Do you mean {VARIABLES}{near}?" if near else "`rbd-connect serve --help` lists those that are"
+            yield f"variable {one_line(name)}: is no setting. {told}"
 
 
 def load_given(context: click.Context, config: Path | None) -> Settings:
@@ -87,6 +108,19 @@ def _given(context: click.Context, source: ParameterSource) -> Iterator[Setting]
             yield Setting(tuple(str(option.name).split("__")), value, origin)
 
 
+def _names() -> Iterator[tuple[str, ...]]:
+    """Yield each setting that is also a flag and a variable, by its section and its own name."""
+    for section, field in Settings.model_fields.items():
+        if isinstance(field.default, BaseModel):
+            yield from ((section, name) for name in type(field.default).model_fields)
+        elif isinstance(field.default, bool):
+            yield (section,)
+
+
+def _variable(*names: str) -> str:
+    return VARIABLES + "_".join(names).upper()
+
+
 def _options() -> Iterator[Callable[[_Command], _Command]]:
     for section, section_field in Settings.model_fields.items():
         if isinstance(section_field.default, bool):
@@ -94,7 +128,7 @@ def _options() -> Iterator[Callable[[_Command], _Command]]:
                 f"--{section}",
                 section,
                 is_flag=True,
-                envvar=VARIABLES + section.upper(),
+                envvar=_variable(section),
                 help=str(section_field.description),
             )
         if not isinstance(section_field.default, BaseModel):
@@ -107,7 +141,7 @@ def _options() -> Iterator[Callable[[_Command], _Command]]:
                 f"{flag}/--no-{flag[2:]}" if is_switch else flag,
                 f"{section}__{key}",
                 default=None,
-                envvar=VARIABLES + name.upper(),
+                envvar=_variable(name),
                 metavar=None if is_switch else "VALUE",
                 help=f"{field.description}{_shown_default(field.default)}",
             )

@@ -33,19 +33,28 @@ _RELOADED = ("auth", "issuers", "grants", "subjects")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where the settings can be read again: ``config`` is their file, if there is one. ``read`` raises StartError."""
+    """Where the settings can be read again: ``config`` is their file, if there is one. ``read`` raises StartError.
+
+    ``warn`` says in the log what is given and means nothing; it is called once settings are in force.
+    """
 
     config: Path | None
     read: Callable[[], Settings]
+    warn: Callable[[], None] = lambda: None
 
 
 @asynccontextmanager
-async def reloading(policy: Policy, settings: Settings, source: Source) -> AsyncIterator[None]:
-    """Do so while inside. ``settings`` are those that ``policy`` was made of."""
+async def reloading(
+    policy: Policy, settings: Settings, source: Source, on_reload: Callable[[Settings], None]
+) -> AsyncIterator[None]:
+    """Do so while inside. ``settings`` are those that ``policy`` was made of.
+
+    ``on_reload`` is given those that are in force after each reload.
+    """
     loop = asyncio.get_running_loop()
     asked = asyncio.Event()
     loop.add_signal_handler(signal.SIGHUP, asked.set)
-    task = asyncio.create_task(_Reloading(policy, settings, source).run(asked))
+    task = asyncio.create_task(_Reloading(policy, settings, source, on_reload).run(asked))
     try:
         yield
     finally:
@@ -111,8 +120,11 @@ class _Attempts:
 
 
 class _Reloading:
-    def __init__(self, policy: Policy, settings: Settings, source: Source) -> None:
+    def __init__(
+        self, policy: Policy, settings: Settings, source: Source, on_reload: Callable[[Settings], None]
+    ) -> None:
         self._policy = policy
+        self._on_reload = on_reload
         self._settings = settings
         self._source = source
         # What comes by a pipe, as the shell's <(command) does, can be read once only.
@@ -179,10 +191,12 @@ class _Reloading:
         ]
         note = f"; what changed in {', '.join(others)} waits for a restart" if others else ""
         _log.info("reload: tokens, issuers, grants and limits were read anew%s", note)
+        self._source.warn()
+        self._on_reload(self._settings)
 
     def _replace(self, new: Settings) -> None:
         """Put in force what can be. It must be safe with the rest as that is, which may not be what is written now."""
-        settings = self._settings.model_copy(update={name: getattr(new, name) for name in _RELOADED})
+        settings = self._settings.replaced(_RELOADED, new)
         for danger in settings.dangers():
             raise ConfigurationError(f"{danger}.")
         before, self._settings = self._settings, settings

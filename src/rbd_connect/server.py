@@ -20,7 +20,9 @@ from .access.policy import Policy
 from .audit import Audit
 from .calls import Calls
 from .front import Front
+from .key_check import check_keys
 from .listening import allow_many_connections, bind, close_listener, connections_for_each
+from .pool_review import PoolReview
 from .readiness import Readiness
 from .reload import Source, reloading
 from .service import StorageService
@@ -55,6 +57,7 @@ def serve(settings: Settings, on_ready: Callable[[Listening], None], source: Sou
     second signal ends it at once. With a source, SIGHUP has read anew what can be changed without a restart. Raises
     StartError.
     """
+    check_keys(settings)
     allow_many_connections()
     asyncio.run(_serve(settings, on_ready, source))
     _log.info("stopped")
@@ -84,8 +87,11 @@ async def _serve(settings: Settings, on_ready: Callable[[Listening], None], sour
     server = _Server(http_server, grpc_server, readiness, lambda: on_ready(listening))
     await calls.start()
     _on_signal(signal.SIGUSR1, lambda: _log_in_flight(front, calls))
-    async with reloading(policy, settings, source) if source else nullcontext():
+    review = PoolReview(calls)
+    review.begin(settings)
+    async with reloading(policy, settings, source, review.begin) if source else nullcontext():
         await server.serve()
+        review.stop()
         left = await calls.drain(server.drained_by - time.monotonic())
     front.close()
     if left:

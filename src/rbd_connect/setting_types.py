@@ -2,23 +2,28 @@
 
 import os
 import stat
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Final, Literal, NamedTuple, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic.fields import FieldInfo
 
 __all__ = [
     "Address",
     "ListenAddress",
     "Name",
     "Names",
+    "Network",
     "Origin",
+    "PathOrUrl",
     "PoolNamespace",
     "ReadableFile",
     "SecretFile",
     "Section",
+    "can_be_path",
+    "collide",
     "is_exposed",
     "is_loopback",
     "one_or_more",
@@ -83,6 +88,43 @@ def _unix_address(value: str) -> Address:
     return Address(_UNIX + path, 0)
 
 
+def collide(one: Address, other: Address) -> bool:
+    """Say whether two addresses cannot both be listened on, as far as that can be said without looking up names.
+
+    [::] is taken for IPv4's addresses, too, as on every Linux that was not told otherwise (``net.ipv6.bindv6only``).
+    """
+    if one.path is not None and other.path is not None:
+        return os.path.realpath(one.path) == os.path.realpath(other.path)
+    if one.path is not None or other.path is not None or not one.port or one.port != other.port:
+        return False
+    return one.host == other.host or any(
+        first == second or _covers(first, second) or _covers(second, first)
+        for first in _addresses(one.host)
+        for second in _addresses(other.host)
+    )
+
+
+def _addresses(host: str) -> list[IPv4Address | IPv6Address]:
+    hosts = ("127.0.0.1", "::1") if host == "localhost" else (host,)
+    try:
+        return [getattr(address, "ipv4_mapped", None) or address for address in map(ip_address, hosts)]
+    except ValueError:
+        return []
+
+
+def _covers(one: IPv4Address | IPv6Address, other: IPv4Address | IPv6Address) -> bool:
+    return one.is_unspecified and one.version >= other.version
+
+
+def can_be_path(field: FieldInfo) -> bool:
+    """Say whether a setting can be a path in the file system, by its type."""
+    return PathOrUrl in field.metadata or _has_path(field.annotation)
+
+
+def _has_path(annotation: object) -> bool:
+    return annotation is Path or annotation == PathOrUrl or any(map(_has_path, get_args(annotation)))
+
+
 def readable_file(path: Path) -> Path:
     if not path.is_file():
         raise ValueError(f"there is no file {path}; name one that exists")
@@ -119,6 +161,18 @@ def words(value: object) -> object:
     return [word for word in value.replace(",", " ").split(" ") if word] if isinstance(value, str) else value
 
 
+def _network(value: object) -> object:
+    if not isinstance(value, str) or value == "unix":
+        return value
+    try:
+        return ip_network(value)
+    except ValueError as error:
+        raise ValueError(
+            f"{value!r} is no network: {error}; write one like 10.1.2.0/24 or fd00::/8, or unix for a socket in the "
+            "file system"
+        ) from None
+
+
 def _origin(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in {"http", "https"} or not parts.netloc or value != f"{parts.scheme}://{parts.netloc}":
@@ -137,6 +191,9 @@ def one_or_more(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
+# What a text is marked with that can be a path, or a URL.
+PathOrUrl: Final = "PathOrUrl"
+Network = Annotated[IPv4Network | IPv6Network | Literal["unix"], BeforeValidator(_network)]
 ReadableFile = Annotated[Path, AfterValidator(readable_file)]
 SecretFile = Annotated[ReadableFile, AfterValidator(_secret_file)]
 Name = Annotated[str, StringConstraints(min_length=1)]

@@ -1,21 +1,36 @@
 """Settings: what may be set, and what holds where nothing is."""
 
-from collections.abc import Iterator
-from ipaddress import IPv4Network, IPv6Network
+from collections.abc import Collection, Iterator, Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    PrivateAttr,
+    StringConstraints,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
 
 from .access.settings import CERTIFICATE_ISSUER, AuthSettings, GrantSettings, IssuerSettings, SubjectSettings
+from .hints import hint
+from .origins import Key, Origins
 from .setting_types import (
     Address,
     ListenAddress,
+    Network,
     Origin,
     PoolNamespace,
     ReadableFile,
     SecretFile,
     Section,
+    collide,
     is_loopback,
     words,
 )
@@ -33,6 +48,7 @@ __all__ = [
     "Settings",
     "TlsSettings",
     "UsageSettings",
+    "fields_of",
 ]
 
 
@@ -57,15 +73,12 @@ class ListenSettings(Section):
         30, description="Seconds that calls in flight have to end once the server is told to stop."
     )
 
-    def clashes(self) -> Iterator[str]:
-        """Say which addresses are the same."""
-        named: dict[Address, str] = {}
-        for name, address in (("http", self.http), ("grpc", self.grpc), ("probes", self.probes)):
-            if address is None or (address.path is None and not address.port):
-                continue
-            if address in named:
-                yield f"listen.{name}: {address} is listen.{named[address]}, too; give each listener one of its own"
-            named[address] = name
+    def clashes(self) -> Iterator[tuple[str, str]]:
+        """Name two listeners that cannot both have their addresses."""
+        addresses = {"http": self.http, "grpc": self.grpc, "probes": self.probes}
+        for (first, one), (second, other) in combinations(addresses.items(), 2):
+            if one is not None and other is not None and collide(one, other):
+                yield first, second
 
 
 class LimitSettings(Section):
@@ -121,9 +134,6 @@ class TlsSettings(Section):
         if self.client_ca is not None and self.certificate is None:
             raise ValueError("client_ca needs certificate and key: without TLS no client can show a certificate")
         return self
-
-
-Network = IPv4Network | IPv6Network | Literal["unix"]
 
 
 class ProxySettings(Section):
@@ -247,36 +257,80 @@ class Settings(Section):
         """Whether callers must say who they are."""
         return self.auth.tokens is not None or self.auth.certificate_name is not None or bool(self.issuers)
 
+    _origins: Origins = PrivateAttr(default_factory=Origins)
+
+    @property
+    def origins(self) -> Origins:
+        """Where they were given."""
+        return self._origins
+
+    def replaced(self, names: Collection[str], other: "Settings") -> "Settings":
+        """Return these, but those of some names as another has them. They are not checked."""
+        settings = self.model_copy(update={name: getattr(other, name) for name in names})
+        settings._origins = self._origins.replaced(names, other.origins)  # noqa: SLF001 - of the same class
+        return settings
+
     @model_validator(mode="after")
-    def _is_safe(self) -> Self:
+    def _is_safe(self, info: ValidationInfo) -> Self:
+        if isinstance(info.context, Origins):
+            self._origins = info.context
         for danger in self.dangers():
             raise ValueError(danger)
         return self
 
     def dangers(self) -> Iterator[str]:
         """Say what is not safe, or cannot be meant, in the settings together. Once checked, there is nothing."""
+        place = self._origins.place
         if not self.with_authentication and not self.insecure:
             for name, address in (("http", self.listen.http), ("grpc", self.listen.grpc)):
                 if not is_loopback(address.host):
                     yield (
-                        f"listen.{name}: {address} can be reached by others, and nobody has to say who he is. Set "
-                        "auth.tokens or issuers, or listen on 127.0.0.1; if you know who can reach it, say --insecure"
+                        f"{place('listen', name)}: {address} can be reached by others, and nobody has to say who he "
+                        "is. Set auth.tokens or issuers, or listen on 127.0.0.1; if you know who can reach it, say "
+                        "--insecure"
                     )
-        yield from self.listen.clashes()
+        for first, second in self.listen.clashes():
+            one, other = getattr(self.listen, first), getattr(self.listen, second)
+            yield (
+                f"{place('listen', second)}: {other} cannot be listened on beside {place('listen', first)}, which is "
+                f"{one}; give each listener a port or a socket of its own"
+            )
         if not self.with_authentication and self.grants:
-            yield "grants: are to nobody, since nobody can say who he is. Set auth.tokens or issuers"
+            yield f"{place('grants')}: are to nobody, since nobody can say who he is. Set auth.tokens or issuers"
         if self.auth.certificate_name is not None and self.tls.client_ca is None:
-            yield "auth.certificate_name: needs tls.client_ca: without it no client shows a certificate"
+            name = place("auth", "certificate_name")
+            yield f"{name}: needs tls.client_ca: without it no client shows a certificate"
         yield from self._dangers_of_issuers()
 
     def _dangers_of_issuers(self) -> Iterator[str]:
+        place = self._origins.place
         if self.auth.certificate_name is not None and CERTIFICATE_ISSUER in self.issuers:
-            yield f"issuers.{CERTIFICATE_ISSUER}: the subjects of certificates begin so; give it another name"
+            name = place("issuers", CERTIFICATE_ISSUER)
+            yield f"{name}: the subjects of certificates begin so; give it another name"
         for number, grant in enumerate(self.grants):
             if grant.issuer is not None and grant.issuer not in self.issuers:
-                yield f"grants.{number}.issuer: there is no issuers.{grant.issuer}"
+                problem = f"there is no issuers.{grant.issuer}. {hint(grant.issuer, self.issuers)}".strip()
+                yield f"{place('grants', number, 'issuer')}: {problem}"
         named: dict[str, str] = {}
         for name, issuer in self.issuers.items():
             if issuer.issuer in named:
-                yield f"issuers.{name}.issuer: is that of issuers.{named[issuer.issuer]}; write one for each issuer"
+                problem = f"is that of issuers.{named[issuer.issuer]}; write one for each issuer"
+                yield f"{place('issuers', name, 'issuer')}: {problem}"
             named[issuer.issuer] = name
+
+
+_TABLES: Mapping[str | int, type[BaseModel]] = {
+    "scopes": ScopeSettings,
+    "issuers": IssuerSettings,
+    "grants": GrantSettings,
+}
+
+
+def fields_of(section: Key) -> Mapping[str, FieldInfo]:
+    """Return the settings of a section by their names: of ``("scopes", NAME)``; of (), the sections."""
+    if not section:
+        return Settings.model_fields
+    if section[0] in _TABLES:
+        return _TABLES[section[0]].model_fields if len(section) > 1 else {}
+    field = Settings.model_fields.get(str(section[0]))
+    return type(field.default).model_fields if field and isinstance(field.default, BaseModel) else {}

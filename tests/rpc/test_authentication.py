@@ -15,6 +15,7 @@ from otterscale.storage.v1.storage_pb2 import ListPoolsRequest
 from rbd_connect.devcluster import DevCluster
 from support.access import Tokens, bearer, grant, wrong_token
 from support.clients import grpc_stubs
+from support.secrets import SECRETS
 from support.server import COMMAND, Server, run_server, start_and_fail
 from support.tools import wait_until, write_scope
 from support.wire import CONNECT, HTTP, TRANSPORTS, Answer, Request, send, valid
@@ -261,6 +262,34 @@ class TestTheCommand:
         assert self.run("new", "--subject", "alice", "--config", str(config)).returncode == 0
         assert "alice" in tokens.path.read_text()
 
+    def test_finds_the_file_from_the_folder_of_the_settings(self, tmp_path: Path) -> None:
+        """Wherever one stands, so that no second file is made; and says so where it makes the first."""
+        settings, elsewhere = tmp_path / "settings", tmp_path / "elsewhere"
+        settings.mkdir()
+        elsewhere.mkdir()
+        (settings / "settings.toml").write_text('auth.tokens = "tokens"\n')
+        told = []
+        for folder, config in ((elsewhere, "../settings/settings.toml"), (settings, "settings.toml")):
+            command = [COMMAND, "token", "new", "--subject", "alice", "--config", config]
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+            SECRETS.add(done.stdout.strip())
+            told.append(done.stderr.splitlines())
+        assert [path.name for path in tmp_path.rglob("tokens")] == ["tokens"]
+        assert told[0][0] == f"there was no file {settings}/tokens: it is made"
+        assert [len(lines) for lines in told] == [2, 1]
+        assert told[1][0].endswith(" of alice is in tokens; it is shown this once:")
+        listed = self.run("list", "--config", str(settings / "settings.toml")).stdout
+        assert listed.count("alice") == 2
+
+    def test_names_the_folder_that_is_not_there(self, tmp_path: Path) -> None:
+        path = tmp_path / "nowhere" / "tokens"
+        done = self.run("new", "--subject=alice", "--file", str(path))
+        expected = f"Error: {path}: there is no folder {path.parent}; make it, or name another file.\n"
+        assert (done.returncode, done.stderr) == (1, expected)
+        done = self.run("list", "--file", str(path))
+        expected = f"Error: {path}: there is no such file; `rbd-connect token new` makes one.\n"
+        assert (done.returncode, done.stderr) == (1, expected)
+
     @pytest.mark.parametrize("subject", ["", "a:b", "a b", "-x", "ä", "a\nb", "x" * 129])
     def test_refuses_what_can_be_no_subject(self, tmp_path: Path, subject: str) -> None:
         done = self.run("new", f"--subject={subject}", "--file", str(tmp_path / "tokens"))
@@ -286,7 +315,7 @@ def test_the_command_that_explains_says_by_its_status_whether_it_is_granted(tmp_
     def explained(*words: str) -> tuple[int, str]:
         command = [COMMAND, "access", "explain", *words, "--config", str(config)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        return done.returncode, done.stdout + done.stderr
+        return done.returncode, done.stdout or done.stderr
 
     status, text = explained("alice", "create", "prod/rbd/vm-1")
     assert (status, text) == (0, f"granted by {config}, line 3: [[grants]] number 1\n")

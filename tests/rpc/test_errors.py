@@ -98,7 +98,7 @@ def other_users(cluster: DevCluster, tmp_path_factory: pytest.TempPathFactory) -
     wrong = cluster.folder / "wrong.keyring"
     wrong.touch(0o600)
     wrong.write_text("[client.rbd-connect]\n\tkey = AQBSdFhnAAAAABAAuQRDmmMfqBmqBnp0dRAfmQ==\n", encoding="utf-8")
-    cluster.create_user("client.exposed", mon="profile rbd", osd="profile rbd").chmod(0o644)
+    exposed = cluster.create_user("client.exposed", mon="profile rbd", osd="profile rbd")
     settings = [
         write_scope("exposed", cluster, ['client = "client.exposed"']),
         write_scope("reader", cluster, ['client = "client.reader"']),
@@ -108,6 +108,7 @@ def other_users(cluster: DevCluster, tmp_path_factory: pytest.TempPathFactory) -
         write_scope("wrong", cluster, [f'keyring = "{wrong}"']),
     ]
     with run_server(tmp_path_factory.mktemp("users"), "\n".join(settings)) as server:
+        exposed.chmod(0o644)  # sooner, the server would not start
         yield server
 
 

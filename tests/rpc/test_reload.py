@@ -76,7 +76,7 @@ def test_sighup_has_it_read_at_once_and_ends_no_worker(setup: Setup) -> None:
     [
         ("no TOML [", "is not TOML"),
         ("colour = 1\n", "colour: is no setting"),
-        ('[[grants]]\nsubjects = "bob"\n', "grants.0.actions: is required"),
+        ('[[grants]]\nsubjects = "bob"\n', "line 3: [[grants]] number 1: auth: is no setting. auth is in no table"),
         ('usage = "all"\n', "usage: must be a table"),
     ],
 )

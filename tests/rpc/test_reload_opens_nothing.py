@@ -104,7 +104,7 @@ def test_a_grant_that_is_cut_in_the_middle_is_to_nobody_else(setup: Setup) -> No
     setup.server.config.write_text(text + more)
     wait_until(lambda: setup.logged("were read anew"))
     setup.server.config.write_text(text)
-    wait_until(lambda: setup.logged("cut short in the middle of grants.1"))
+    wait_until(lambda: setup.logged("cut short in the middle of [[grants]] number 2"))
     setup.server.config.write_text(text + more)
     wait_until(lambda: setup.logged("were read anew") == 2)
 

@@ -8,8 +8,9 @@ import pytest
 from rbd_connect.access.grants import Grants
 from rbd_connect.access.identity import Identity
 from rbd_connect.access.settings import ACTIONS
-from rbd_connect.configuration import ConfigurationError, Setting, load, read_file
+from rbd_connect.configuration import ConfigurationError, load, read_file
 from rbd_connect.openings import check_opens_nothing
+from rbd_connect.origins import Setting
 from rbd_connect.settings import Settings
 from rbd_connect.spec import ImageSpec
 

@@ -1,20 +1,18 @@
 """Which grant allows something, for people: by its line in the settings."""
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import InvalidRequestError, StartError
+from ..errors import InvalidRequestError, StartError, quoted
 from ..settings import Settings
 from ..spec import ImageSpec, parse_image
+from .doubts import grant_doubts, there_are
 from .grants import Grants
 from .identity import Identity
 from .settings import Action
 
-__all__ = ["Explanation", "explain"]
-
-_HEADER = re.compile(r"\s*\[\[\s*grants\s*\]\]\s*(#.*)?")
+__all__ = ["Explanation", "Question", "doubts", "explain"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ def explain(settings: Settings, config: Path, question: Question) -> Explanation
     granted = Grants(settings.grants).of(identity)
     grant = granted.find(question.action, spec)
     if grant is not None:
-        text = f"granted by {_place_of(config, grant.number, len(settings.grants))}"
+        text = f"granted by {settings.origins.place('grants', grant.number)}"
         return Explanation(is_granted=True, text=text)
     told = granted.refusal(question.action, spec)
     text = (
@@ -55,6 +53,18 @@ def explain(settings: Settings, config: Path, question: Question) -> Explanation
         f"the answer is {told.code.value}, {told.reason}"
     )
     return Explanation(is_granted=False, text=text)
+
+
+def doubts(settings: Settings, question: Question, default_scopes: Collection[str]) -> Iterator[str]:
+    """Say what in the settings and in a question can mean nothing.
+
+    ``default_scopes`` are those that there are where the settings name none. Raises StartError as ``explain`` does.
+    """
+    scopes = settings.scopes.keys() or default_scopes
+    yield from grant_doubts(settings, scopes)
+    scope = _spec(question.place).scope
+    if scopes and scope not in scopes:
+        yield f"{quoted(scope)} is no scope. {there_are('scopes', scope, scopes)}"
 
 
 def _spec(place: str) -> ImageSpec:
@@ -76,12 +86,3 @@ def _claims(words: Iterable[str]) -> dict[str, list[str]]:
             raise StartError(f"{word!r} is no claim: write NAME=VALUE, like groups=platform.")
         claims.setdefault(name, []).append(value)
     return claims
-
-
-def _place_of(config: Path, number: int, grants: int) -> str:
-    """Name a grant by its line, where each has a header of its own; else by its number."""
-    lines = config.read_text(encoding="utf-8").splitlines()
-    headers = [place for place, line in enumerate(lines, 1) if _HEADER.fullmatch(line)]
-    if len(headers) == grants:
-        return f"{config}, line {headers[number]}: [[grants]] number {number + 1}"
-    return f"{config}: [[grants]] number {number + 1}"

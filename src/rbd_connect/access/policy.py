@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 from ..settings import Settings
 from .authentication import Authentication, Door
+from .doubts import grant_doubts
 from .grants import EVERYTHING, Granted, Grants
 from .identity import ANYBODY, Identity
 from .places import Place, Places
-from .settings import CERTIFICATE_ISSUER
 
 __all__ = ["Policy"]
 
@@ -52,12 +52,6 @@ class Policy:
 
 
 def _warn(settings: Settings) -> None:
-    """Say in the log what is granted to nobody, and may be meant for somebody."""
-    if settings.with_authentication and not settings.grants:
-        _log.warning("nothing is granted to anybody: there are no [[grants]] in the settings")
-    for number, grant in enumerate(settings.grants):
-        for subject in grant.subjects:
-            issuer, colon, _ = subject.partition(":")
-            known = {*settings.issuers, *([CERTIFICATE_ISSUER] if settings.auth.certificate_name else ())}
-            if colon and grant.issuer is None and issuer not in known:
-                _log.warning("grants.%d.subjects: %r is for nobody: there is no issuers.%s", number, subject, issuer)
+    """Say in the log what is granted to nobody, or nowhere, and may be meant for somebody."""
+    for doubt in grant_doubts(settings, settings.scopes):
+        _log.warning("%s", doubt)

@@ -6,7 +6,18 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
-from ..setting_types import Name, Names, ReadableFile, SecretFile, Section, is_loopback, one_or_more, readable_file
+from ..hints import hint
+from ..setting_types import (
+    Name,
+    Names,
+    PathOrUrl,
+    ReadableFile,
+    SecretFile,
+    Section,
+    is_loopback,
+    one_or_more,
+    readable_file,
+)
 
 __all__ = [
     "ACTIONS",
@@ -44,7 +55,9 @@ _ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "
 
 def _is_asymmetric(algorithm: str) -> str:
     if algorithm not in _ALGORITHMS:
-        raise ValueError(f"{algorithm!r} is not allowed; allowed are {', '.join(sorted(_ALGORITHMS))}")
+        allowed = sorted(_ALGORITHMS)
+        question = hint(algorithm, allowed)
+        raise ValueError(f"{algorithm!r} is not allowed; allowed are {', '.join(allowed)}. {question}".rstrip(". "))
     return algorithm
 
 
@@ -91,7 +104,7 @@ class IssuerSettings(Section):
 
     issuer: Name = Field(description="The claim iss of its tokens.")
     audience: Name = Field(description="What the claim aud must have: the name of this server with the issuer.")
-    jwks: Annotated[str, AfterValidator(_jwks)] | None = Field(
+    jwks: Annotated[str, AfterValidator(_jwks), PathOrUrl] | None = Field(
         None, description="Its public keys: a URL, or a file; else what the issuer's address tells (discovery)."
     )
     jwks_ca: ReadableFile | None = Field(None, description="The authority of the URL's certificate; else the system's.")

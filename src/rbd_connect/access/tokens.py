@@ -68,8 +68,12 @@ def read(path: Path) -> list[Entry]:
     """Read the entries of a file. Raises StartError, in one line that shows nothing of the file's content."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise StartError(f"{path}: cannot be read as text") from error
+    except FileNotFoundError as error:
+        raise StartError(f"{path}: there is no such file; `rbd-connect token new` makes one.") from error
+    except OSError as error:
+        raise StartError(f"{path}: cannot be read as text: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise StartError(f"{path}: cannot be read as text: it is not UTF-8. Restore it from a copy.") from error
     entries = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -83,10 +87,12 @@ def read(path: Path) -> list[Entry]:
     return entries
 
 
-def add(path: Path, entry: Entry) -> None:
-    """Add an entry to a file, which is made where it is not there. Raises StartError."""
+def add(path: Path, entry: Entry) -> bool:
+    """Add an entry to a file. Return whether the file was made, since there was none. Raises StartError."""
+    is_new = not path.exists()
     with _locked(path) as locked:
         _write(locked, [*read(locked), entry])
+    return is_new
 
 
 def revoke(path: Path, token_id: str) -> Entry:
@@ -110,8 +116,11 @@ def _locked(path: Path) -> Iterator[Path]:
     try:
         path = path.resolve()
         descriptor = _lock(path)
+    except FileNotFoundError as error:
+        raise StartError(f"{path}: there is no folder {path.parent}; make it, or name another file.") from error
     except (OSError, RuntimeError) as error:
-        raise StartError(f"{path}: cannot be locked: {error}") from error
+        problem = (error.strerror if isinstance(error, OSError) else None) or error
+        raise StartError(f"{path}: cannot be locked: {problem}. Name another file, or change its mode.") from error
     try:
         yield path
     finally:

@@ -17,8 +17,9 @@ from ..progress import phase
 from .admin_socket import AdminSocket, new_place, opened
 from .admission import Admission
 from .configured import Configured
-from .connecting import Identification, keyrings
+from .connecting import Identification
 from .errnos import ceph_errors
+from .keyrings import files_with_keys
 from .listing import ImageLists
 from .open_pool import OpenPool
 from .osd_probe import OsdProbe
@@ -27,7 +28,7 @@ from .pool_map import CurrentPools
 from .pools import PlacementGroups, mon_command
 from .reply import are_unanswered, open_handle
 
-__all__ = ["Cluster", "ClusterConfig"]
+__all__ = ["Cluster", "ClusterConfig", "unconnected"]
 
 # Who comes back is to be found within seconds. By default librados tries a monitor every 3 s at first, every 30 s at
 # last, and gives one that is frozen 30 s before it turns to another; a connection may take 10 s to be made, and 15 s
@@ -231,10 +232,10 @@ class Cluster:
         self._files = Files()
         self._files.look_at(by.conf)
         try:
-            connection = self._unconnected()
+            connection = unconnected(self._config)
         except rados.Error as error:
             raise by.conf_error(error) from error
-        self._files.look_at(*keyrings(connection))
+        self._files.look_at(*files_with_keys(connection))
         by.check_keyring(connection)
         with opened(connection, self._place) as self._admin_socket:
             try:
@@ -257,18 +258,9 @@ class Cluster:
             scope=config.scope, conf=config.conf, client=config.client, timeout=config.connect_timeout
         )
 
-    def _unconnected(self) -> rados.Rados:
-        # What $cluster stands for in a keyring's path is the name of the conf file, as with `ceph --cluster NAME`.
-        return rados.Rados(
-            conffile=str(self._config.conf),
-            name=self._config.client,
-            clustername=self._config.conf.stem,
-            conf=self._options(),
-        )
-
     def _configured_anew(self) -> dict[str, object] | None:
         """Say what monitors set on a connection that is opened now, and closed. Raises rados.Error."""
-        connection = self._unconnected()
+        connection = unconnected(self._config)
         try:
             with opened(connection, self._place, as_configured=False) as admin_socket:
                 connection.connect()
@@ -278,13 +270,22 @@ class Cluster:
         finally:
             connection.shutdown()
 
-    def _options(self) -> dict[str, str]:
-        options = {
-            **_RECONNECT_OPTIONS,
-            "client_mount_timeout": str(self._config.connect_timeout),
-            "rados_mon_op_timeout": str(self._config.mon_timeout),
-            "rados_osd_op_timeout": str(self._config.osd_timeout),
-        }
-        if self._config.keyring is not None:
-            options["keyring"] = str(self._config.keyring)
-        return options
+
+def unconnected(config: ClusterConfig) -> rados.Rados:
+    """Return a handle that is not connected: it has read the conf, and asked no cluster. Raises rados.Error."""
+    # What $cluster stands for in a keyring's path is the name of the conf file, as with `ceph --cluster NAME`.
+    return rados.Rados(
+        conffile=str(config.conf), name=config.client, clustername=config.conf.stem, conf=_options(config)
+    )
+
+
+def _options(config: ClusterConfig) -> dict[str, str]:
+    options = {
+        **_RECONNECT_OPTIONS,
+        "client_mount_timeout": str(config.connect_timeout),
+        "rados_mon_op_timeout": str(config.mon_timeout),
+        "rados_osd_op_timeout": str(config.osd_timeout),
+    }
+    if config.keyring is not None:
+        options["keyring"] = str(config.keyring)
+    return options

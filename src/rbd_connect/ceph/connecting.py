@@ -15,10 +15,10 @@ import rados
 from connectrpc.code import Code
 
 from ..errors import CephError
-from ..setting_types import is_exposed
 from .errnos import UNREACHABLE, Meaning, errno_of
+from .keyrings import exposed_file, keyrings
 
-__all__ = ["Identification", "NotConnectedError", "keyrings"]
+__all__ = ["Identification", "NotConnectedError"]
 
 _AUTH = Meaning(
     Code.PERMISSION_DENIED, "CEPH_AUTH_REJECTED", "The Ceph cluster does not accept the server's user and key."
@@ -69,10 +69,13 @@ class Identification:
         return NotConnectedError(_CONF, errno_of(error), f"{self.conf} {what}.")
 
     def check_keyring(self, connection: rados.Rados) -> None:
-        """Raise NotConnectedError where every user of this machine may open the keyring."""
-        found = _first(keyrings(connection))
-        if found is not None and is_exposed(found):
-            cause = f"every user of this machine may open {found}, so it is not used. Run: chmod o= {found}"
+        """Raise NotConnectedError where every user of this machine may open the file with the key."""
+        try:
+            exposed = exposed_file(connection, self.conf)
+        except OSError:  # it has just gone, which librados will tell
+            return
+        if exposed is not None:
+            cause = f"every user of this machine may open {exposed}, so it is not used. Run: chmod o= {exposed}"
             raise NotConnectedError(_KEYRING_EXPOSED, None, cause)
 
     def connect_error(self, connection: rados.Rados, error: rados.Error) -> NotConnectedError:
@@ -147,11 +150,6 @@ class Identification:
             )
         what = os.strerror(number) if number else "for an unknown reason"
         return f"the monitors{where} cannot be reached: {what}."
-
-
-def keyrings(connection: rados.Rados) -> list[Path]:
-    """Say where librados looks for the keyring of a connection (``rados_conf_get``), first to last."""
-    return [Path(path.strip()) for path in (connection.conf_get("keyring") or "").split(",") if path.strip()]
 
 
 def _first(paths: Sequence[Path]) -> Path | None:

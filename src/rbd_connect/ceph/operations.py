@@ -19,6 +19,7 @@ __all__ = [
     "delete_snapshot",
     "list_images",
     "list_pools",
+    "pool_names",
     "probe",
     "protect_snapshot",
     "resize_image",
@@ -79,6 +80,12 @@ def list_pools(cluster: Cluster, application: str) -> list[Pool]:
     """List the pools; see ``pools.list_pools``."""
     with cluster.connection() as connection:
         return pools.list_pools(connection, cluster.placement_groups, application)
+
+
+def pool_names(cluster: Cluster) -> list[str]:
+    """Return the names of all pools (`osd lspools`)."""
+    with cluster.connection() as connection:
+        return [pool["poolname"] for pool in pools.mon_command(connection, "osd lspools")]
 
 
 def list_images(cluster: Cluster, scope: str, diff_budget: int) -> list[Image]:

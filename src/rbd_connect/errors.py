@@ -22,6 +22,7 @@ __all__ = [
     "StartError",
     "TryLaterError",
     "Violation",
+    "listed",
     "named",
     "quoted",
 ]
@@ -139,10 +140,13 @@ def _printed(name: str) -> str:
 
 def named(obstacles: Sequence[Obstacle]) -> str:
     """Name obstacles in a sentence: the first few, and of a long name its beginning. gRPC has little room for it."""
-    subjects = [_printed(obstacle.subject) for obstacle in obstacles[:_MOST_NAMED]]
-    if len(obstacles) > _MOST_NAMED:
-        subjects.append(f"{len(obstacles) - _MOST_NAMED} more")
-    *others, last = subjects
+    return listed([_printed(obstacle.subject) for obstacle in obstacles])
+
+
+def listed(words: Sequence[str], most: int = _MOST_NAMED) -> str:
+    """Join words in a sentence: "a, b and c"; of many the first few."""
+    shown = [*words[:most], f"{len(words) - most} more"] if len(words) > most else words
+    *others, last = shown
     return f"{', '.join(others)} and {last}" if others else last
 
 

@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from .details import error_details
 from .errors import ServiceError
 from .status_size import fit
+from .unknown_fields import with_unknown_named
 
 __all__ = ["Failure", "deadline", "not_started", "outcome_unknown", "pause", "refused", "set_deadline", "unforeseen"]
 
@@ -24,6 +25,8 @@ class Failure(Exception):  # noqa: N818 - the outcome of a call, for a transport
         super().__init__(error.message)
         self.request_id = request_id
         self.code = error.code
+        if request is not None:
+            error = with_unknown_named(error, request)
         self.message, self.details = fit(error.message, list(error_details(error, request, request_id)))
 
 

@@ -52,7 +52,7 @@ class ListenError(StartError):
 class ServiceError(Exception):
     """An answer that is no success.
 
-    ``reason`` is UPPER_SNAKE_CASE and stable; ``message`` is English and free to change.
+    ``reason`` is UPPER_SNAKE_CASE and stable, and stands in ``reasons``; ``message`` is English and free to change.
     """
 
     def __init__(self, code: Code, reason: str, message: str) -> None:
@@ -173,9 +173,9 @@ class InTheWayError(PreconditionError):
 
 
 class TryLaterError(ServiceError):
-    """Nothing was done, and a retry may succeed after ``seconds``."""
+    """A retry may succeed, after ``seconds`` or, where that is None, after as long as ``reasons`` says."""
 
-    def __init__(self, code: Code, reason: str, message: str, *, seconds: float) -> None:
+    def __init__(self, code: Code, reason: str, message: str, *, seconds: float | None = None) -> None:
         super().__init__(code, reason, message)
         self.seconds = seconds
 

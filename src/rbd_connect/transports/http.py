@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 
 __all__ = ["application"]
 
-_CANCELED = ServiceError(Code.CANCELED, "CANCELED", "The call was given up; its outcome is unknown.")
+_CANCELED = ServiceError(
+    Code.CANCELED, "CANCELED", "The call was given up, since the server is stopping. It may still be done."
+)
 
 
 def application(front: "Front", probes: "Probes", settings: "Settings", *, grpc_address: str) -> "ASGI3Application":

@@ -17,9 +17,9 @@ from .errors import (
     Obstacle,
     PreconditionError,
     ServiceError,
-    TryLaterError,
 )
 from .messages import image_message, snapshot_message
+from .retries import retry_after
 
 __all__ = ["DOMAIN", "error_details"]
 
@@ -33,10 +33,12 @@ _MAX_METADATA_CHARACTERS = 256
 _MAX_BYTES = 3072
 
 
-def error_details(error: ServiceError, request: Message | None, request_id: str) -> Iterator[Message]:
-    """Yield ErrorInfo, and what else applies: BadRequest, ResourceInfo, PreconditionFailure, RetryInfo, what exists.
+def error_details(
+    error: ServiceError, request: Message | None, request_id: str, call: str | None = None
+) -> Iterator[Message]:
+    """Yield ErrorInfo, and what else applies: BadRequest, ResourceInfo, PreconditionFailure, what exists, RetryInfo.
 
-    ``request`` is None if it was unreadable.
+    ``request`` is None if it was unreadable. ``call`` is the procedure's name, where it is known.
     """
     metadata = {"request_id": request_id, **_place(request)}
     if isinstance(error, CephError) and error.errno is not None:
@@ -54,16 +56,17 @@ def error_details(error: ServiceError, request: Message | None, request_id: str)
             )
         case NotFoundError():
             yield ResourceInfo(resource_type=error.resource_type, resource_name=error.name, description=error.message)
-        case TryLaterError():
-            delay = RetryInfo()
-            delay.retry_delay.FromNanoseconds(int(error.seconds * 1_000_000_000))
-            yield delay
         case PreconditionError() if error.obstacles:
             yield _precondition_failure(error.obstacles)
         case SnapshotExistsError():
             yield snapshot_message(error.snapshot)
         case ImageExistsError():
             yield _bounded(image_message(error.image))
+    seconds = retry_after(error, call)
+    if seconds is not None:
+        delay = RetryInfo()
+        delay.retry_delay.FromNanoseconds(int(seconds * 1_000_000_000))
+        yield delay
 
 
 def _precondition_failure(obstacles: Sequence[Obstacle]) -> PreconditionFailure:

@@ -22,6 +22,7 @@ __all__ = [
     "StartError",
     "TryLaterError",
     "Violation",
+    "listed",
     "named",
     "one_line",
     "quoted",
@@ -52,8 +53,8 @@ class ListenError(StartError):
 class ServiceError(Exception):
     """An answer that is no success.
 
-    ``reason`` is UPPER_SNAKE_CASE and stable; ``message`` is English and free to change. ``cause`` is for the log
-    alone: it may name what a client must not learn.
+    ``reason`` is UPPER_SNAKE_CASE and stable, and stands in ``reasons``; ``message`` is English and free to change.
+    ``cause`` is for the log alone: it may name what a client must not learn.
     """
 
     cause: str | None = None
@@ -148,10 +149,13 @@ def _printed(name: str) -> str:
 
 def named(obstacles: Sequence[Obstacle]) -> str:
     """Name obstacles in a sentence: the first few, and of a long name its beginning. gRPC has little room for it."""
-    subjects = [_printed(obstacle.subject) for obstacle in obstacles[:_MOST_NAMED]]
-    if len(obstacles) > _MOST_NAMED:
-        subjects.append(f"{len(obstacles) - _MOST_NAMED} more")
-    *others, last = subjects
+    return listed([_printed(obstacle.subject) for obstacle in obstacles])
+
+
+def listed(words: Sequence[str], most: int = _MOST_NAMED) -> str:
+    """Join words in a sentence: "a, b and c"; of many the first few."""
+    shown = [*words[:most], f"{len(words) - most} more"] if len(words) > most else words
+    *others, last = shown
     return f"{', '.join(others)} and {last}" if others else last
 
 
@@ -178,9 +182,9 @@ class InTheWayError(PreconditionError):
 
 
 class TryLaterError(ServiceError):
-    """Nothing was done, and a retry may succeed after ``seconds``."""
+    """A retry may succeed, after ``seconds`` or, where that is None, after as long as ``reasons`` says."""
 
-    def __init__(self, code: Code, reason: str, message: str, *, seconds: float) -> None:
+    def __init__(self, code: Code, reason: str, message: str, *, seconds: float | None = None) -> None:
         super().__init__(code, reason, message)
         self.seconds = seconds
 

@@ -12,7 +12,7 @@ from otterscale.storage.v1.storage_pb2 import DESCRIPTOR
 
 from .access.settings import Action
 
-__all__ = ["PROCEDURES", "SERVICE_NAME", "Procedure"]
+__all__ = ["PROCEDURES", "SERVICE_NAME", "Procedure", "name_of_call"]
 
 _SERVICE = DESCRIPTOR.services_by_name["StorageService"]
 
@@ -65,3 +65,10 @@ class Procedure:
 PROCEDURES = tuple(
     Procedure(method.name, GetMessageClass(method.input_type), _ACTIONS[method.name]) for method in _SERVICE.methods
 )
+
+_NAMES = {procedure.request_class.DESCRIPTOR.full_name: procedure.name for procedure in PROCEDURES}
+
+
+def name_of_call(request: Message) -> str | None:
+    """Give the name of the procedure that a request is for."""
+    return _NAMES.get(request.DESCRIPTOR.full_name)

@@ -9,7 +9,10 @@ from google.protobuf.message import Message
 
 from .details import error_details
 from .errors import ServiceError
+from .procedures import name_of_call
+from .retries import advice
 from .status_size import fit
+from .unknown_fields import with_unknown_named
 
 __all__ = ["Failure", "deadline", "not_started", "outcome_unknown", "pause", "refused", "set_deadline", "unforeseen"]
 
@@ -18,13 +21,22 @@ _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 
 
 class Failure(Exception):  # noqa: N818 - the outcome of a call, for a transport to write; no defect
-    """A call that failed: what a transport writes, each in its own way."""
+    """A call that failed: what a transport writes, each in its own way.
 
-    def __init__(self, error: ServiceError, request: Message | None, request_id: str) -> None:
+    ``call`` is the procedure's name, for a request that was not read (None).
+    """
+
+    def __init__(
+        self, error: ServiceError, request: Message | None, request_id: str, *, call: str | None = None
+    ) -> None:
         super().__init__(error.message)
         self.request_id = request_id
         self.code = error.code
-        self.message, self.details = fit(error.message, list(error_details(error, request, request_id)))
+        if request is not None:
+            call = name_of_call(request)
+            error = with_unknown_named(error, request)
+        message = " ".join(filter(None, (error.message, advice(error, call))))
+        self.message, self.details = fit(message, list(error_details(error, request, request_id, call)))
 
 
 def refused(error: ServiceError, request_id: str, *, method: str | None = None) -> Failure:
@@ -33,7 +45,7 @@ def refused(error: ServiceError, request_id: str, *, method: str | None = None) 
     _log.info(
         "%s refused: %s (%s) request %s%s", method or "a request", error.reason, error.code.value, request_id, cause
     )
-    return Failure(error, None, request_id)
+    return Failure(error, None, request_id, call=method)
 
 
 def unforeseen(request_id: str) -> ServiceError:
@@ -73,5 +85,5 @@ def outcome_unknown() -> ServiceError:
     return ServiceError(
         Code.DEADLINE_EXCEEDED,
         "OUTCOME_UNKNOWN",
-        "The deadline passed while Ceph was at it. It may be done yet; a retry is safe, and tells.",
+        "The deadline passed while Ceph worked on the call. It may still be done.",
     )

@@ -81,11 +81,11 @@ class Turns:
     def _check_room(self, lane: _Lane | None) -> None:
         if lane is not None and lane.waiting >= self._most_waiting_per_image:
             raise TryLaterError(
-                Code.RESOURCE_EXHAUSTED, "IMAGE_BUSY", f"{lane.waiting} calls on this image wait already.", seconds=1
+                Code.RESOURCE_EXHAUSTED, "IMAGE_BUSY", f"{lane.waiting} calls on this image wait already."
             )
         if self._waiting >= self._most_waiting:
             raise TryLaterError(
-                Code.RESOURCE_EXHAUSTED, "SCOPE_BUSY", f"{self._waiting} calls in this scope wait already.", seconds=1
+                Code.RESOURCE_EXHAUSTED, "SCOPE_BUSY", f"{self._waiting} calls in this scope wait already."
             )
 
     def _forget_unused(self, image: Hashable) -> None:

@@ -313,7 +313,7 @@ class TestPlaces:
         places.take("alice")
         with pytest.raises(TryLaterError) as refused:
             places.take("alice")
-        assert (refused.value.reason, refused.value.seconds) == ("SUBJECT_BUSY", 1)
+        assert refused.value.reason == "SUBJECT_BUSY"
         places.take("bob")
         place.give_back()
         place.give_back()
@@ -328,6 +328,7 @@ class TestPlaces:
         with pytest.raises(TryLaterError) as refused:
             places.take("alice")
         assert refused.value.reason == "SUBJECT_RATE"
+        assert refused.value.seconds is not None
         assert 0 < refused.value.seconds <= 1 / 50
         time.sleep(refused.value.seconds)  # the time is what is told
         places.take("alice")

@@ -10,8 +10,6 @@ from .settings import SubjectSettings
 
 __all__ = ["Place", "Places"]
 
-_IN_FLIGHT_SECONDS = 1.0  # how long who has all his places should wait
-
 
 @dataclass(slots=True)
 class _Of:
@@ -84,7 +82,6 @@ class Places:
                 Code.RESOURCE_EXHAUSTED,
                 "SUBJECT_BUSY",
                 f"You have {of.in_flight} calls in flight, which is all that you may.",
-                seconds=_IN_FLIGHT_SECONDS,
             )
         of.in_flight += 1
         return Place(of)

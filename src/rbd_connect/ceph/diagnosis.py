@@ -154,7 +154,7 @@ def _why_not_opened(pool: OpenPool, spec: ImageSpec, image_id: str, *, has_id_ob
             f"The image is a clone, and {lost}: Ceph does not open it. It can be deleted, unless it has snapshots.",
         )
     return TryLaterError(
-        Code.UNAVAILABLE, "TRY_AGAIN", "The image is there, but Ceph did not find it. It may be changing.", seconds=1
+        Code.UNAVAILABLE, "TRY_AGAIN", "The image is there, but Ceph did not find it. It may be changing."
     )
 
 

@@ -62,7 +62,7 @@ _TIMED_OUT = Meaning(Code.UNAVAILABLE, "CEPH_TIMED_OUT", "The Ceph cluster did n
 _UNKNOWN = Meaning(
     Code.UNAVAILABLE,
     "OUTCOME_UNKNOWN",
-    "The Ceph cluster was lost while it was at it. It may be done yet; a retry is safe, and tells.",
+    "The Ceph cluster was lost while it worked on the call. It may still be done.",
 )
 _TRY_AGAIN = Meaning(Code.UNAVAILABLE, "TRY_AGAIN", "The Ceph cluster asks to try again.")
 _CANCELED = Meaning(Code.ABORTED, "OPERATION_CANCELED", "Ceph gave the operation up.")

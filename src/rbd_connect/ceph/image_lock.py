@@ -78,4 +78,4 @@ class ImageLock:
 
 def locked_elsewhere() -> TryLaterError:
     """Give what is told where another server does not let go of a lock."""
-    return TryLaterError(Code.UNAVAILABLE, "IMAGE_LOCKED", "Another server is at a change of the image.", seconds=5)
+    return TryLaterError(Code.UNAVAILABLE, "IMAGE_LOCKED", "Another server is at a change of the image.")

@@ -68,5 +68,4 @@ def _renamed(what: str) -> TryLaterError:
         Code.ABORTED,
         "NAME_CHANGED",
         f"The {what} was renamed or replaced while the call waited. Nothing was done. Retry if you mean the new one.",
-        seconds=0,
     )

@@ -23,7 +23,6 @@ __all__ = ["CurrentPools", "PoolMap", "PoolState", "inactive"]
 _FRESH_SECONDS = 2.0
 # Placement groups that change hands are without an OSD for a moment.
 _UNSERVED_SECONDS = 2
-_RETRY_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +60,6 @@ def inactive(pool: str | None) -> TryLaterError:
         Code.UNAVAILABLE,
         "POOL_INACTIVE",
         f"No OSD serves some placement groups of {which}. Nothing was done.",
-        seconds=_RETRY_SECONDS,
     )
 
 

@@ -40,7 +40,7 @@ def why_no_snapshot(pool: OpenPool, image: rbd.Image, spec: SnapshotSpec) -> Ser
     named = [listed for listed in list_snapshots(pool.ioctx, image) if listed.name == spec.snapshot]
     if any(listed.user for listed in named):
         return TryLaterError(
-            Code.UNAVAILABLE, "TRY_AGAIN", "The snapshot is there, but Ceph did not find all that it needs.", seconds=1
+            Code.UNAVAILABLE, "TRY_AGAIN", "The snapshot is there, but Ceph did not find all that it needs."
         )
     for listed in named:
         obstacle = _obstacle(pool, image, spec, listed)

@@ -3,13 +3,12 @@
 It turns what ``rpc`` raises into what connectrpc writes.
 """
 
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from connectrpc.code import Code
-from connectrpc.compat import google_protobuf_binary_codec, google_protobuf_json_codec
+from connectrpc.compat import google_protobuf_binary_codec
 from connectrpc.errors import ConnectError
 from connectrpc.interceptor import MetadataInterceptor
-from google.protobuf.message import Message
 from starlette.middleware.cors import CORSMiddleware
 
 from otterscale.storage.v1.storage_connect import StorageServiceASGIApplication
@@ -20,13 +19,13 @@ from ..errors import ServiceError
 from . import refusals
 from .connect_details import connect_detail
 from .http_gate import Gate
+from .json_codec import JSONCodec, UnreadableError
 from .local_only import local_only
 from .proxies import Proxies
 from .tracebacks import note
 
 if TYPE_CHECKING:
     from asgiref.typing import ASGI3Application
-    from connectrpc.codec import Codec
     from connectrpc.request import RequestContext
 
     from otterscale.storage.v1.storage_connect import StorageService
@@ -37,9 +36,9 @@ if TYPE_CHECKING:
 
 __all__ = ["application"]
 
-_Message = TypeVar("_Message", bound=Message)
-
-_CANCELED = ServiceError(Code.CANCELED, "CANCELED", "The call was given up; its outcome is unknown.")
+_CANCELED = ServiceError(
+    Code.CANCELED, "CANCELED", "The call was given up, since the server is stopping. It may still be done."
+)
 
 
 def application(front: "Front", probes: "Probes", settings: "Settings", *, grpc_address: str) -> "ASGI3Application":
@@ -48,7 +47,7 @@ def application(front: "Front", probes: "Probes", settings: "Settings", *, grpc_
         cast("StorageService", front),
         interceptors=[_Errors(settings.limits.message_bytes)],
         read_max_bytes=settings.limits.message_bytes,
-        codecs=[google_protobuf_binary_codec(), _JSONCodec()],
+        codecs=[google_protobuf_binary_codec(), JSONCodec()],
     )
     gate = Gate(connect, front, settings, grpc_address=grpc_address)
     return local_only(_with_cors(probes.before(gate), settings.cors), settings, Proxies(settings.proxies))
@@ -82,25 +81,6 @@ def _with_cors(app: "ASGI3Application", settings: "CorsSettings") -> "ASGI3Appli
     )
 
 
-class _JSONCodec:
-    """protobuf's JSON, which takes ``[]`` and ``"x"`` for empty messages; here a message is an object."""
-
-    def __init__(self) -> None:
-        self._codec: Codec[Any, Any] = google_protobuf_json_codec()
-
-    def name(self) -> str:
-        return self._codec.name()
-
-    def encode(self, message: Message) -> bytes:
-        return self._codec.encode(message)
-
-    def decode(self, data: bytes | bytearray, message_class: type[_Message]) -> _Message:
-        if not data.lstrip(b" \t\r\n").startswith(b"{"):
-            raise ValueError("a message is an object")
-        message: _Message = self._codec.decode(data, message_class)
-        return message
-
-
 class _Errors(MetadataInterceptor[None]):
     """Gives every call a request id, and every error that connectrpc makes by itself our text and details."""
 
@@ -125,6 +105,8 @@ class _Errors(MetadataInterceptor[None]):
             raise _connect_error(error) from error
         if isinstance(error, ServiceError):
             refusal = error
+        elif isinstance(error, UnreadableError):
+            refusal = error.refusal
         elif isinstance(error, ConnectError):
             refusal = self._refusals.get(error.code, refusals.malformed())
         else:

@@ -27,11 +27,14 @@ __all__ = [
     "wrong_method",
 ]
 
+_UNREADABLE = (
+    "The request's body is not this call's message. It must be what the headers Content-Type and Content-Encoding say, "
+    "as this service's proto file has it."
+)
 
-def malformed() -> ServiceError:
-    return ServiceError(
-        Code.INVALID_ARGUMENT, "MALFORMED_REQUEST", "The request cannot be read as a message of this procedure."
-    )
+
+def malformed(problem: str = _UNREADABLE) -> ServiceError:
+    return ServiceError(Code.INVALID_ARGUMENT, "MALFORMED_REQUEST", problem)
 
 
 def too_large(limit: int) -> ServiceError:

@@ -179,8 +179,7 @@ class Worker:
         return TryLaterError(
             Code.UNAVAILABLE,
             "OUTCOME_UNKNOWN",
-            "The process that made the call died. It may be done yet; a retry is safe, and tells.",
-            seconds=1,
+            "The process that made the call died. It may still be done.",
         )
 
     async def _new_child(self) -> Child:
@@ -194,7 +193,7 @@ class Worker:
         except OSError as error:
             _log.error("scope %s: no process can be started: %s", self._scope, error)
             raise TryLaterError(
-                Code.RESOURCE_EXHAUSTED, "SERVER_EXHAUSTED", "The server can start no process for the call.", seconds=1
+                Code.RESOURCE_EXHAUSTED, "SERVER_EXHAUSTED", "The server can start no process for the call."
             ) from error
         self._children = {each for each in self._children if not each.has_ended} | {process}
         return process
@@ -288,7 +287,7 @@ class Worker:
 
     def _begin_outage(self, message: str, longest_pause: float) -> None:
         if self._outage is None:
-            self._outage = TryLaterError(Code.UNAVAILABLE, "CONNECT_FAILED", message, seconds=1)
+            self._outage = TryLaterError(Code.UNAVAILABLE, "CONNECT_FAILED", message)
             self._in_background(self._wait_for_cluster(longest_pause))
 
     async def _wait_for_cluster(self, longest_pause: float) -> None:

@@ -72,8 +72,13 @@ def takes_reason_from_elsewhere(call: ast.Call) -> bool:
 
 
 HAVE_THEIR_OWN = {
-    COMPUTED, "InvalidRequestError", "NotConnectedError", "UnauthenticatedError", "SnapshotExistsError", "ImageExistsError",
-}  # fmt: skip
+    COMPUTED,
+    "InvalidRequestError",
+    "NotConnectedError",
+    "UnauthenticatedError",
+    "SnapshotExistsError",
+    "ImageExistsError",
+}
 
 
 def found() -> set[Given]:

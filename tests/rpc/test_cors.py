@@ -86,5 +86,5 @@ def test_no_page_may_call_unless_it_was_set(server: Server) -> None:
 def test_what_is_no_origin_is_told_at_the_start(cluster: DevCluster, origin: str) -> None:
     failed = start_and_fail("serve", "--scope", f"a={cluster.conf}", "--cors-origins", origin)
     assert failed.returncode == 1
-    assert failed.stderr.startswith(f"Error: --cors-origins: cors.origins.0: {origin!r} is no origin")
+    assert failed.stderr.startswith(f"Error: --cors-origins: cors.origins: {origin!r} is no origin")
     assert failed.stderr.count("\n") == 1

@@ -15,6 +15,7 @@ from functools import partial
 import rados
 
 from .admin_socket import AdminSocket
+from .pools import mon_command
 from .reply import BoundedReply
 
 __all__ = ["Admission"]
@@ -25,6 +26,7 @@ _POLL_SECONDS = 0.05
 _PATIENCE_SECONDS = 3.0
 # librados tries again after 0.2 s, then twice as long. An OSD that has just started may refuse once too often.
 _REFUSALS = 3
+_FIRST_RELEASE = "reef"  # the names of releases are in the order of the alphabet
 _REFUSAL = f"handle_auth_bad_method hmm, they didn't like 2 result ({errno.EACCES})"
 # The level of lines that are kept, "logged/kept": 0/10 by default, but it may be configured to be less.
 _LEVEL_OPTION, _LEVEL = "debug_monc", 10
@@ -60,8 +62,15 @@ class Admission:
         answer = BoundedReply(partial(ioctx.aio_read, _OBJECT, 1, 0))
         until = time.monotonic() + _PATIENCE_SECONDS
         while answer.status(_POLL_SECONDS) is None and time.monotonic() < until:
-            if self._recent_log().count(_REFUSAL) >= _REFUSALS:
+            if self._recent_log().count(_REFUSAL) >= _REFUSALS and self._refuse_for_caps():
                 return True
+        return False
+
+    def _refuse_for_caps(self) -> bool:
+        """Say whether OSDs of this release refuse for missing caps. Older ones do so only while they start."""
+        with suppress(rados.Error, ValueError):
+            release = mon_command(self._connection, "osd dump").get("require_osd_release", "")
+            return str(release) >= _FIRST_RELEASE
         return False
 
     def _recent_log(self) -> str:

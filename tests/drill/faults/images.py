@@ -141,7 +141,7 @@ DRILLS = (
     Drill("data pool lost", _lose_data_pool, brings=_GONE | {"DATA_POOL_MISSING", "POOL_MISSING"}),
     Drill("snapshots removed", _remove_snapshots, brings=_GONE),
     Drill("images deleted", _delete_images, brings=_GONE),
-    Drill("images renamed, and back", _rename_images, brings=_GONE),
+    Drill("images renamed, and back", _rename_images, brings=_GONE | {"NAME_CHANGED"}),
     Drill("images resized", _resize_images),
     Drill("images moved to the trash, and restored", _move_images_to_trash, brings=_GONE),
     Drill("pool deleted", _delete_pool, brings=_GONE | {"POOL_NOT_FOUND"}),

@@ -18,6 +18,7 @@ from . import log
 from .access.policy import Policy
 from .audit import Audit
 from .calls import Calls
+from .errors import ListenError
 from .front import Front
 from .key_check import check_keys
 from .listening import allow_many_connections, bind, close_listener, connections_for_each
@@ -72,7 +73,7 @@ async def _serve(settings: Settings, on_ready: Callable[[Listening], None], sour
     http_size, grpc_size = connections_for_each(settings.limits)
     probes = Probes(readiness, front, Proxies(settings.proxies))
     grpc_server = GrpcServer(front, readiness, settings, tls, connections=grpc_size)
-    with ExitStack() as stack:
+    with _placed_errors(settings), ExitStack() as stack:
         http_sockets, http_address = _bind("http", settings.listen.http, stack)
         probe_sockets, probes_address = _bind("probes", settings.listen.probes, stack)
         grpc_address = await grpc_server.start(settings.listen.grpc)
@@ -108,6 +109,16 @@ def _bind(name: str, address: Address | None, stack: ExitStack) -> tuple[list[so
     for listener in sockets:
         stack.callback(close_listener, listener)
     return sockets, bound
+
+
+@contextmanager
+def _placed_errors(settings: Settings) -> Iterator[None]:
+    """Have errors say where the address was given."""
+    try:
+        yield
+    except ListenError as error:
+        error.place = settings.origins.place("listen", error.listener)
+        raise
 
 
 def _warn(settings: Settings) -> None:

@@ -9,10 +9,14 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 from . import server
+from .access import tokens
+from .access.settings import GrantSettings
 from .configuration import load
+from .dev_calls import PLACEHOLDERS, SCOPE, calls
 from .devcluster import DevCluster, DevClusterError, demo
 from .errors import ListenError
 from .origins import Setting
@@ -20,8 +24,10 @@ from .settings import Settings
 
 __all__ = ["run"]
 
-_SCOPE = "dev"
-_PROCEDURE = "otterscale.storage.v1.StorageService/CreateImageSnapshot"
+_SUBJECT = "rbd-connect-dev"
+_TOKENS = "tokens"
+_AUDIT = "audit.log"
+_LIFETIME = timedelta(days=1)
 
 Say = Callable[[str], None]
 
@@ -52,8 +58,9 @@ def _serve(cluster: DevCluster, given: Sequence[Setting], say: Say) -> None:
     free: list[Setting] = []
     while True:
         settings = _settings(cluster, [*free, *given])
+        settings, token = _with_token(settings, cluster.folder / _TOKENS)
         try:
-            server.serve(settings, lambda listening: _print_calls(cluster, listening, say))
+            server.serve(settings, _Printing(cluster, settings, token, say))
         except ListenError as error:
             key = ("listen", error.listener)
             if any(setting.key == key for setting in [*free, *given]):
@@ -62,6 +69,8 @@ def _serve(cluster: DevCluster, given: Sequence[Setting], say: Say) -> None:
             free.append(Setting(key, f"{error.address.host}:0", "a free port"))
         else:
             return
+        finally:
+            (cluster.folder / _TOKENS).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -128,41 +137,70 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _settings(cluster: DevCluster, given: Sequence[Setting]) -> Settings:
-    key = ("scopes", _SCOPE)
-    scope = [
-        Setting((*key, "conf"), cluster.conf, str(cluster.folder)),
-        Setting((*key, "client"), demo.CLIENT, str(cluster.folder)),
+    """Load the settings; audit's lines go to a file, so that they do not stand among the calls to paste."""
+    key, origin = ("scopes", SCOPE), str(cluster.folder)
+    own = [
+        Setting((*key, "conf"), cluster.conf, origin),
+        Setting((*key, "client"), demo.CLIENT, origin),
+        Setting(("audit", "file"), cluster.folder / _AUDIT, origin),
     ]
-    return load([*scope, *given])
+    return load([*own, *given])
 
 
-def _print_calls(cluster: DevCluster, listening: server.Listening, say: Say) -> None:
-    url = f"{'https' if listening.with_tls else 'http'}://{listening.http}/{_PROCEDURE}"
-    grpc_url = f"{'https' if listening.with_tls else 'http'}://{listening.grpc}/{_PROCEDURE}"
-    say(f"""
-Serving {demo.POOL}/{demo.IMAGE} and the namespace {demo.POOL}/{demo.NAMESPACE} as scope {_SCOPE}. Take a snapshot, from
-the root of the repository:
+def _with_token(settings: Settings, path: Path) -> tuple[Settings, str | None]:
+    """Make a token for the calls to paste, where a credential is needed, and grant it those.
 
-curl --header 'Content-Type: application/json' --header 'Connect-Protocol-Version: 1' \\
-  --data '{_body("first")}' \\
-  {url}
-
-.venv/bin/buf curl --schema proto \\
-  --data '{_body("second")}' \\
-  {url}
-
-.venv/bin/buf curl --protocol grpc --http2-prior-knowledge \\
-  --data '{_body("third")}' \\
-  {grpc_url}
-
-See what Ceph says:
-
-rbd --conf {shlex.quote(str(cluster.conf))} du {demo.POOL}/{demo.IMAGE}
-
-Ctrl-C stops everything.""")
-
-
-def _body(snapshot: str) -> str:
-    return (
-        f'{{"scope": "{_SCOPE}", "poolName": "{demo.POOL}", "imageName": "{demo.IMAGE}", "snapshotName": "{snapshot}"}}'
+    It is kept in a file of the cluster's folder, after what the settings' own file has, which stays as it is. Raises
+    StartError.
+    """
+    if not settings.with_authentication:
+        return settings, None
+    token, entry = tokens.new_token(_SUBJECT, _LIFETIME)
+    path.unlink(missing_ok=True)
+    path.touch(0o600)
+    if settings.auth.tokens is not None:
+        tokens.read(settings.auth.tokens)
+        path.write_bytes(settings.auth.tokens.read_bytes())
+    tokens.add(path, entry)
+    grant = GrantSettings(
+        subjects=(_SUBJECT,), actions=("list", "create"), scopes=(SCOPE,), pools=(demo.POOL,), images=(demo.IMAGE,)
     )
+    auth = settings.auth.model_copy(update={"tokens": path})
+    return settings.model_copy(update={"auth": auth, "grants": (*settings.grants, grant)}), token
+
+
+class _Printing:
+    """Prints calls to paste once the server listens."""
+
+    def __init__(self, cluster: DevCluster, settings: Settings, token: str | None, say: Say) -> None:
+        self._cluster = cluster
+        self._settings = settings
+        self._token = token
+        self._say = say
+
+    def __call__(self, listening: server.Listening) -> None:
+        served = f"{demo.POOL}/{demo.IMAGE} and the namespace {demo.POOL}/{demo.NAMESPACE} as scope {SCOPE}"
+        lines = [
+            f"Serving {served}. Take a snapshot, from\nthe root of the repository:",
+            *calls(self._settings, listening.http, listening.grpc, self._token),
+            "See what Ceph says:",
+            f"rbd --conf {shlex.quote(str(self._cluster.conf))} du {demo.POOL}/{demo.IMAGE}",
+            *self._notes(),
+            "Ctrl-C stops everything.",
+        ]
+        self._say("\n" + "\n\n".join(lines))
+
+    def _notes(self) -> Iterator[str]:
+        if self._token is not None:
+            yield (
+                f"The token is one of {_SUBJECT}, valid for a day, to list and create here, and in no file of yours.\n"
+                "Tokens that you make now are taken after a restart."
+            )
+        tls = self._settings.tls
+        if tls.client_ca is not None:
+            certificate, key = PLACEHOLDERS
+            yield (
+                f"Clients must show a certificate (tls.client_ca, on {' and '.join(tls.client_ca_on)}): put one that "
+                f"{tls.client_ca}\nsigned, and its key, in the place of {certificate} and {key}."
+            )
+        yield f"Each change is a line of {self._settings.audit.file}."

@@ -39,15 +39,23 @@ class StartError(Exception):
 
 
 class ListenError(StartError):
-    """An address cannot be listened on. Its text is one line. ``listener`` is its key among the settings."""
+    """An address cannot be listened on. Its text is one line.
+
+    ``listener`` is the address's key among the settings; ``place`` says where it was given.
+    """
 
     def __init__(self, listener: str, address: "Address", problem: str) -> None:
-        super().__init__(
-            f"listen.{listener}: cannot listen on {address}: {problem}. "
-            f"Choose another address with --listen-{listener}."
-        )
+        super().__init__(listener, address, problem)
         self.listener = listener
         self.address = address
+        self.problem = problem
+        self.place = f"listen.{listener}"
+
+    def __str__(self) -> str:
+        return (
+            f"{self.place}: cannot listen on {self.address}: {self.problem}. Or choose another address with "
+            f"--listen-{self.listener}."
+        )
 
 
 class ServiceError(Exception):

@@ -5,6 +5,7 @@ import logging
 import os
 import resource
 import socket
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -17,6 +18,7 @@ __all__ = [
     "bind",
     "close_listener",
     "connections_for_each",
+    "listen_error",
     "owned",
     "refuse_used",
     "spelled_out",
@@ -32,6 +34,20 @@ _TRIES = 16
 _LOCALHOST = "localhost"
 _LOOPBACK = ("127.0.0.1", "::1")
 _OWNER_AND_GROUP = 0o660
+
+
+_NETWORK_PROBLEMS: Mapping[int, str] = {
+    errno.EADDRINUSE: "another process listens there. `ss -ltnp sport = :{port}` names it: stop it",
+    errno.EADDRNOTAVAIL: "it is no address of this machine. `ip address` lists those that are, and 0.0.0.0 is all of "
+    "them",
+    errno.EACCES: "a port that is so low needs root, or the capability CAP_NET_BIND_SERVICE. Give it",
+}
+_FILE_PROBLEMS: Mapping[int, str] = {
+    errno.EADDRINUSE: "another process listens there. `ss -lxp src {path}` names it: stop it",
+    errno.EACCES: "this user may not write in {folder}. Change its mode or its owner",
+    errno.ENOENT: "there is no folder {folder}. Make it",
+    errno.EEXIST: "there is a file that is no socket. Remove it",
+}
 
 
 def allow_many_connections() -> None:
@@ -75,7 +91,21 @@ def bind(name: str, address: Address) -> tuple[list[socket.socket], Address]:
             return [_listen_in_files(address.path)], address
         return _listen_on_all(address)
     except OSError as error:
-        raise ListenError(name, address, str(error.strerror)) from error
+        raise listen_error(name, address, error) from error
+
+
+def listen_error(name: str, address: Address, error: OSError) -> ListenError:
+    """Say why an address cannot be listened on, and what to do."""
+    return ListenError(name, address, _problem(address, error))
+
+
+def _problem(address: Address, error: OSError) -> str:
+    if isinstance(error, socket.gaierror):
+        return f"the name cannot be looked up ({error.strerror}). Write an address of this machine"
+    path = address.path
+    problems = _NETWORK_PROBLEMS if path is None else _FILE_PROBLEMS
+    problem = problems.get(error.errno or 0, "{error}. Mend that")
+    return problem.format(port=address.port, path=path, folder=path and path.parent, error=error.strerror)
 
 
 def spelled_out(address: Address) -> list[Address]:
@@ -98,13 +128,27 @@ def refuse_used(name: str, address: Address) -> None:
         for probe in sockets:
             probe.close()
         return
+    _check_place(name, address, address.path)
     if not address.path.is_socket():
         return
     with socket.socket(socket.AF_UNIX) as probe, suppress(ConnectionRefusedError, FileNotFoundError):
         probe.connect(str(address.path))
-        raise ListenError(name, address, os.strerror(errno.EADDRINUSE))
+        raise listen_error(name, address, OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE)))
     with suppress(FileNotFoundError):
         address.path.unlink()
+
+
+def _check_place(name: str, address: Address, path: Path) -> None:
+    """Raise ListenError where no socket can be made: what grpc raises then does not say why."""
+    if not path.parent.is_dir():
+        number = errno.ENOENT
+    elif not os.access(path.parent, os.W_OK | os.X_OK):
+        number = errno.EACCES
+    elif path.exists() and not path.is_socket():
+        number = errno.EEXIST
+    else:
+        return
+    raise listen_error(name, address, OSError(number, os.strerror(number)))
 
 
 def close_listener(listener: socket.socket) -> None:

@@ -19,6 +19,7 @@ from . import log
 from .access.policy import Policy
 from .audit import Audit
 from .calls import Calls
+from .errors import ListenError
 from .front import Front
 from .key_check import check_keys
 from .listening import allow_many_connections, bind, close_listener, connections_for_each
@@ -73,7 +74,7 @@ async def _serve(settings: Settings, on_ready: Callable[[Listening], None], sour
     http_size, grpc_size = connections_for_each(settings.limits)
     probes = Probes(readiness, front, Proxies(settings.proxies))
     grpc_server = GrpcServer(front, readiness, settings, tls, connections=grpc_size)
-    with ExitStack() as stack:
+    with _placed_errors(settings), ExitStack() as stack:
         http_sockets, http_address = _bind("http", settings.listen.http, stack)
         probe_sockets, probes_address = _bind("probes", settings.listen.probes, stack)
         grpc_address = await grpc_server.start(settings.listen.grpc)
@@ -130,6 +131,16 @@ async def _log_in_flight(front: Front, calls: Calls) -> None:
     front.log_in_flight()
     for line in calls.describe():
         _log.info("in flight: %s", line)
+
+
+@contextmanager
+def _placed_errors(settings: Settings) -> Iterator[None]:
+    """Have errors say where the address was given."""
+    try:
+        yield
+    except ListenError as error:
+        error.place = settings.origins.place("listen", error.listener)
+        raise
 
 
 def _warn(settings: Settings) -> None:

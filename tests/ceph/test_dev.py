@@ -10,7 +10,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+import trustme
 
+from support.access import Tokens, grant
 from support.server import COMMAND
 from support.tools import wait_until
 
@@ -48,9 +50,11 @@ class Dev:
         self.process.send_signal(number)
         return self.process.wait(60)
 
-    def pasted(self, start: str) -> str:
-        """What comes back from the call that begins so, pasted as it was printed."""
+    def pasted(self, start: str, **replaced: str) -> str:
+        """What comes back from the call that begins so, pasted as it was printed, but for some words."""
         (call,) = [paragraph for paragraph in self.text.split("\n\n") if paragraph.startswith(start)]
+        for word, path in replaced.items():
+            call = call.replace(word.replace("_", "."), path)
         return subprocess.run(call, shell=True, cwd=ROOT, capture_output=True, text=True, check=True).stdout  # noqa: S602
 
 
@@ -116,6 +120,81 @@ def test_a_kept_cluster_comes_back_as_it_was_left(tmp_path: Path) -> None:
         assert "demo@first" in two.pasted("rbd --conf")
         assert two.end() == 0
     assert (daemons(folder), (folder / "fsid").exists()) == ([], True)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For a cluster that is kept for the next test."""
+    return tmp_path_factory.mktemp("calls") / "cluster"
+
+
+class TestItsCalls:
+    """Whatever the settings say, they succeed as they are pasted."""
+
+    def check(self, one: Dev, **replaced: str) -> None:
+        one.wait_for("Ctrl-C stops everything.")
+        rbd = ["rbd", "--conf", str(one.folder / "ceph.conf")]
+        for start, name in STARTS.items():
+            answer = json.loads(one.pasted(start, **replaced))
+            assert answer.get("name") == name, answer
+            subprocess.run([*rbd, "snap", "rm", "--no-progress", f"rbd/demo@{name}"], capture_output=True, check=True)
+        audit = (one.folder / "audit.log").read_text().splitlines()[-len(STARTS) :]
+        assert [json.loads(line)["snapshot"] for line in audit] == list(STARTS.values())
+        assert f"Each change is a line of {one.folder}/audit.log." in one.text
+        assert "request_id" not in one.text.partition("Ctrl-C stops everything.")[0]
+
+    def test_with_a_token_of_their_own(self, tmp_path: Path, folder: Path) -> None:
+        """No file of the user's is written; and the port is that which was chosen."""
+        tokens = Tokens(tmp_path)
+        mine = tokens.new("alice")
+        before = tokens.path.read_bytes()
+        config = tmp_path / "settings.toml"
+        config.write_text('auth.tokens = "tokens"\n' + grant("alice", ["*"], scopes="dev"))
+        flags = ("--listen-http=0.0.0.0:0", "--listen-grpc=[::]:0", "--folder", str(folder), "--keep")
+        with dev(tmp_path, "--config", str(config), *flags) as one:
+            self.check(one)
+            (token,) = set(re.findall(r"rbdc_[\w-]+", one.text))
+            assert token != mine
+            assert (folder / "tokens").stat().st_mode & 0o777 == 0o600
+            assert "The token is one of rbd-connect-dev, valid for a day" in one.text
+            with_mine = one.text.replace(token, mine).replace('"first"', '"fourth"')
+            (call,) = [paragraph for paragraph in with_mine.split("\n\n") if paragraph.startswith("curl ")]
+            done = subprocess.run(call, shell=True, capture_output=True, text=True, check=True)  # noqa: S602
+            assert json.loads(done.stdout)["name"] == "fourth"
+            assert one.end() == 0
+        assert tokens.path.read_bytes() == before
+        assert not (folder / "tokens").exists()
+
+    def test_by_tls_and_with_a_certificate(self, tmp_path: Path, folder: Path) -> None:
+        """The server's is for another name than that of this machine."""
+        authority = trustme.CA()
+        issued, client = authority.issue_cert("rbd.example.com"), authority.issue_cert("me@example.com")
+        authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+        issued.cert_chain_pems[0].write_to_path(tmp_path / "server.pem")
+        client.cert_chain_pems[0].write_to_path(tmp_path / "mine.pem")
+        for name, made in (("server.key", issued), ("mine.key", client)):
+            (tmp_path / name).touch(0o600)
+            made.private_key_pem.write_to_path(tmp_path / name)
+        config = tmp_path / "settings.toml"
+        config.write_text(
+            'tls = { certificate = "server.pem", key = "server.key", client_ca = "ca.pem" }\n'
+            'auth.certificate_name = "email"\n'
+        )
+        flags = ("--folder", str(folder), "--keep", "--listen-http=127.0.0.1:0", "--listen-grpc=127.0.0.1:0")
+        with dev(tmp_path, "--config", str(config), *flags) as one:
+            mine = {"client_pem": str(tmp_path / "mine.pem"), "client_key": str(tmp_path / "mine.key")}
+            self.check(one, **mine)
+            assert "Clients must show a certificate (tls.client_ca, on http and grpc)" in one.text
+            assert one.end() == 0
+
+    def test_by_sockets_in_the_file_system(self, tmp_path: Path, folder: Path) -> None:
+        flags = [f"--listen-{name}=unix:{tmp_path}/{name}.sock" for name in ("http", "grpc")]
+        with dev(tmp_path, "--folder", str(folder), "--keep", *flags) as one:
+            self.check(one)
+            assert one.end() == 0
+
+
+STARTS = {"curl": "first", ".venv/bin/buf curl --schema": "second", ".venv/bin/buf curl --protocol grpc": "third"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -1,6 +1,8 @@
 """Certificates that must not come into use, and sessions that must not outlive what let them in."""
 
+import json
 import os
+import signal
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -9,8 +11,13 @@ from pathlib import Path
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from rbd_connect.devcluster import DevCluster
+from support.access import Tokens, grant
 from support.server import Server, run_server, start_and_fail
 from support.tls import FREE, HOST, Files, by_grpc, by_http, shown_certificate
 from support.tools import wait_until, write_scope
@@ -92,6 +99,101 @@ def test_at_the_start_it_is_told(cluster: DevCluster, files: Files, name: str) -
         renewed = files.renew()
         for address in (server.address, server.grpc_address):
             assert shown_certificate(address) == renewed
+
+
+def told(server: Server, text: str) -> list[str]:
+    """The lines of the log with a text, without their time."""
+    return [line.split(" ", 2)[2] for line in server.log.read_text().splitlines() if text in line]
+
+
+class TestItsEnd:
+    """What has expired is an error, and what does so within 14 days a warning: with file, date and remedy."""
+
+    REMEDY = "it is used from the next handshake on"
+
+    def test_of_the_servers(self, cluster: DevCluster, files: Files) -> None:
+        ends = (datetime.now(UTC) + 5.5 * DAY).replace(microsecond=0)
+        put(files, files.authority.issue_cert(HOST, not_after=ends))
+        warning = (
+            f"WARNING rbd_connect.transports.tls: tls: the certificate in {files.certificate} expires in 5 days, "
+            f"at {ends:%Y-%m-%d %H:%M:%S} UTC. Then clients refuse it. Put a renewed one there: {self.REMEDY}"
+        )
+        with run_server(files.folder, write_scope("test", cluster), *FREE, *files.flags) as server:
+            for _ in range(3):
+                by_http(server, files)
+            assert told(server, "expires") == [warning]
+            files.renew()
+            by_http(server, files)
+            put(files, files.authority.issue_cert(HOST, not_after=ends))
+            by_grpc(server, files)
+            assert told(server, "expires") == [warning, warning]
+
+    def test_that_has_been_is_an_error(self, cluster: DevCluster, files: Files) -> None:
+        issued = expired(files)
+        put(files, issued)
+        with run_server(files.folder, write_scope("test", cluster), *FREE, *files.flags) as server:
+            (line,) = told(server, "has expired")
+        assert line.startswith(f"ERROR rbd_connect.transports.tls: tls: the certificate in {files.certificate} has exp")
+        assert line.endswith(f" UTC, and clients refuse it. Put a renewed one there: {self.REMEDY}")
+
+    @pytest.mark.parametrize(
+        ("left", "problem"),
+        [
+            (-DAY, "ERROR rbd_connect.transports.tls: tls: the authority 'O=ours' in {} has expired, at"),
+            (DAY, "WARNING rbd_connect.transports.tls: tls: the authority 'O=ours' in {} expires within two days, at"),
+            (15 * DAY, ""),
+        ],
+    )
+    def test_of_the_clients_authority(self, cluster: DevCluster, files: Files, left: timedelta, problem: str) -> None:
+        clients = files.folder / "clients.pem"
+        clients.write_bytes(files.authority.cert_pem.bytes() + authority("ours", datetime.now(UTC) + left))
+        flags = (*FREE, *files.flags, f"--tls-client-ca={clients}")
+        with run_server(files.folder, write_scope("test", cluster), *flags) as server:
+            lines = told(server, str(clients))
+        assert [line.startswith(problem.format(clients)) for line in lines] == ([True] if problem else [])
+        assert all(line.endswith(f"Put the one that follows it there: {self.REMEDY}") for line in lines)
+
+    def test_of_an_issuers_authority_and_of_tokens(self, cluster: DevCluster, tmp_path: Path) -> None:
+        """At the start and at each reload."""
+        (tmp_path / "sso.pem").write_bytes(authority("sso", datetime.now(UTC) + 3 * DAY))
+        tokens = Tokens(tmp_path)
+        tokens.new("long", "--days", "30")
+        tokens.new("short", "--days", "10")  # it was meant so
+        lines = [json.loads(line) for line in tokens.path.read_text().splitlines()]
+        for entry in lines:
+            if entry["subject"] == "long":
+                entry["created"], entry["expires"] = "2026-01-01T00:00:00Z", str(datetime.now(UTC) + 9 * DAY)
+        tokens.path.write_text("".join(f"{json.dumps(entry)}\n" for entry in lines))
+        issuer = '[issuers.sso]\nissuer = "https://sso.example.com"\naudience = "x"\njwks_ca = "sso.pem"\n'
+        settings = tokens.setting + issuer + write_scope("test", cluster) + grant("long", ["*"])
+        with run_server(tmp_path, settings) as server:
+            at_the_start = (told(server, "tokens expire within 14 days"), told(server, "'O=sso'"))
+            server.process.send_signal(signal.SIGHUP)
+            wait_until(lambda: len(told(server, "tokens expire within 14 days")) == 2)
+        (ending,), (authorities,) = at_the_start
+        assert f"{server.config}, line 1: auth.tokens: tokens expire within 14 days: " in ending
+        assert " of long at " in ending
+        assert " of short " not in ending
+        assert ending.endswith(" UTC. `rbd-connect token new` makes others")
+        assert f"line 5: issuers.sso.jwks_ca: the authority 'O=sso' in {tmp_path}/sso.pem expires in 2 d" in authorities
+
+
+def authority(name: str, ends: datetime) -> bytes:
+    """Make a certificate of an authority that ends then, PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, name)])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
+        .not_valid_after(ends)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return made.public_bytes(serialization.Encoding.PEM)
 
 
 class TestTheOrder:

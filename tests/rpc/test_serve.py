@@ -1,7 +1,9 @@
 """`rbd-connect serve`: how it starts, what stops it from starting, and how it ends."""
 
 import json
+import os
 import socket
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,6 +14,10 @@ from rbd_connect.devcluster import DevCluster
 from support.clients import create, error_outcome, post, request
 from support.server import run_server, start_and_fail
 from support.tools import Tools, write_scope
+
+
+def free_but(listener: str) -> list[str]:
+    return [f"--listen-{name}=127.0.0.1:0" for name in ("http", "grpc") if name != listener]
 
 
 class TestStarting:
@@ -48,15 +54,42 @@ class TestStarting:
         assert failed.stderr.startswith(f"Error: {expected}")
         assert failed.stderr.count("\n") == 1
 
-    def test_an_address_that_is_taken_is_one_line(self, cluster: DevCluster) -> None:
+    @pytest.mark.parametrize("listener", ["http", "grpc", "probes"])
+    def test_an_address_that_is_taken_is_one_line(self, cluster: DevCluster, tmp_path: Path, listener: str) -> None:
+        """With the line where it was given, and what tells who has it."""
+        config = tmp_path / "settings.toml"
         with socket.create_server(("127.0.0.1", 0)) as taken:
-            address = f"127.0.0.1:{taken.getsockname()[1]}"
-            failed = start_and_fail("serve", "--scope", f"a={cluster.conf}", "--listen-http", address)
-        assert failed.returncode == 1
-        assert failed.stderr == (
-            f"Error: listen.http: cannot listen on {address}: Address already in use. "
-            "Choose another address with --listen-http.\n"
-        )
+            port = taken.getsockname()[1]
+            config.write_text(f'[listen]\n{listener} = "127.0.0.1:{port}"\n' + write_scope("a", cluster))
+            failed = start_and_fail("serve", "--config", str(config), *free_but(listener))
+            command = f"ss -ltnp sport = :{port}"
+            assert failed.stderr == (
+                f"Error: {config}, line 2: listen.{listener}: cannot listen on 127.0.0.1:{port}: another process "
+                f"listens there. `{command}` names it: stop it. Or choose another address with --listen-{listener}.\n"
+            )
+            assert failed.returncode == 1
+            told = subprocess.run(command.split(), capture_output=True, text=True, check=True).stdout
+            assert f"pid={os.getpid()}," in told
+
+    @pytest.mark.parametrize("listener", ["http", "grpc", "probes"])
+    @pytest.mark.parametrize(
+        ("address", "told"),
+        [
+            ("198.51.100.1:0", "it is no address of this machine. `ip address` lists those that are, and 0.0.0.0 is"),
+            ("no.such.name.invalid:0", "the name cannot be looked up ("),
+            ("unix:/nowhere/x.sock", "there is no folder /nowhere. Make it."),
+            ("unix:/etc/hostname", "there is a file that is no socket. Remove it."),
+        ],
+    )
+    def test_an_address_that_cannot_be_had_is_one_line(
+        self, cluster: DevCluster, listener: str, address: str, told: str
+    ) -> None:
+        flags = ("--insecure", f"--listen-{listener}={address}", *free_but(listener))
+        failed = start_and_fail("serve", "--scope", f"a={cluster.conf}", *flags)
+        start = f"Error: --listen-{listener}: listen.{listener}: cannot listen on {address}: {told}"
+        assert failed.stderr.startswith(start)
+        assert failed.stderr.endswith(f" Or choose another address with --listen-{listener}.\n")
+        assert (failed.returncode, failed.stderr.count("\n")) == (1, 1)
 
     def test_bindings_that_cannot_be_imported_are_one_line(self, cluster: DevCluster, tmp_path: Path) -> None:
         """As in a virtual environment without the system's packages."""

@@ -3,7 +3,7 @@
 import logging
 import re
 import traceback
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ..errors import StartError
 from ..setting_types import is_exposed, is_loopback
@@ -12,7 +12,7 @@ from . import tokens
 from .certificate_names import certificate_identity
 from .identity import ANYBODY, Identity, NotBelievedError, UnauthenticatedError
 from .issuers import Issuers
-from .tokens import Tokens
+from .tokens import Entry, Tokens
 
 __all__ = ["Authentication", "Door"]
 
@@ -75,6 +75,11 @@ class Authentication:
                 f"say: chmod o= {self._tokens_file}."
             )
         self._tokens = Tokens(entries)
+
+    @property
+    def tokens(self) -> Collection[Entry]:
+        """What is kept of the tokens that are valid, or were."""
+        return self._tokens.entries
 
     async def identity(self, authorizations: Sequence[str], door: Door) -> Identity:
         """Say who calls, by all of the headers Authorization that came.

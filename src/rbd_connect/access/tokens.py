@@ -7,7 +7,7 @@ import fcntl
 import hmac
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -167,6 +167,11 @@ class Tokens:
 
     def __init__(self, entries: Sequence[Entry]) -> None:
         self._entries = {entry.sha256: entry for entry in entries}
+
+    @property
+    def entries(self) -> Collection[Entry]:
+        """What is kept of them."""
+        return self._entries.values()
 
     def still_in(self, entries: Sequence[Entry]) -> "Tokens":
         """Give those that are among some entries, as they are there."""

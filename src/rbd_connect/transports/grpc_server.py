@@ -18,7 +18,7 @@ from .. import rpc
 from ..caller import REQUEST_ID_HEADER, Caller
 from ..errors import ListenError, ServiceError
 from ..front import Front
-from ..listening import owned, refuse_used, spelled_out
+from ..listening import listen_error, owned, refuse_used, spelled_out
 from ..procedures import PROCEDURES, SERVICE_NAME, Procedure
 from ..readiness import Readiness
 from ..setting_types import Address, is_loopback
@@ -70,8 +70,10 @@ class GrpcServer:
         try:
             for host, _ in spelled_out(address):
                 port = self._listen(Address(host, port))
-        except (OSError, RuntimeError) as error:
-            raise ListenError("grpc", address, "the address cannot be had; it may be in use") from error
+        except OSError as error:
+            raise listen_error("grpc", address, error) from error
+        except RuntimeError as error:
+            raise ListenError("grpc", address, "grpc does not say why. Look whether another process does") from error
         await self._server.start()
         if address.path is not None:
             owned(address.path)

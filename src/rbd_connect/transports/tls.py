@@ -15,11 +15,11 @@ from typing import Any
 
 import grpc
 
+from ..certificates import Certificates, is_in_another_place
 from ..errors import StartError
 from ..files import Stamps, stamps
 from ..setting_types import is_exposed
 from ..settings import TlsSettings
-from .certificates import Certificates, is_in_another_place
 
 __all__ = ["Tls"]
 
@@ -35,6 +35,7 @@ class _Material:
     context: ssl.SSLContext
     configuration: grpc.ServerCertificateConfiguration
     certificates: Certificates
+    authorities: Certificates  # of clients
 
 
 class _NotUsedError(Exception):
@@ -75,7 +76,7 @@ class Tls:
             self._material = self._read()
         except (OSError, ssl.SSLError) as error:
             raise StartError(f"tls: {self._problem(error)}.") from error
-        self._say_once(self._material.certificates.problem(datetime.now(UTC)))
+        self._tell_of_validity()
         self._tell_of_disorder()
         self._given_to_grpc = self._material
 
@@ -111,7 +112,7 @@ class Tls:
             if now != self._stamps or (self._failed is not None and time.monotonic() - self._failed > _RETRY_SECONDS):
                 self._stamps = now
                 self._renew()
-            self._say_once(self._material.certificates.problem(datetime.now(UTC)))
+            self._tell_of_validity()
             return self._material
 
     def _renew(self) -> None:
@@ -145,11 +146,23 @@ class Tls:
                 self._certificate,
             )
 
-    def _say_once(self, problem: str) -> None:
+    def _tell_of_validity(self) -> None:
+        """Log what has expired, or does so soon: each day anew, since the text has the number of days."""
+        now = datetime.now(UTC)
+        for certificates, remedy in (
+            (self._material.certificates, "clients refuse it. Put a renewed one there"),
+            (self._material.authorities, "clients that it signed for are refused. Put the one that follows it there"),
+        ):
+            if problem := certificates.problem(now):
+                self._say_once(f"{problem}, and {remedy}: it is used from the next handshake on")
+            if ending := certificates.ending(now):
+                self._say_once(f"{ending}. Then {remedy}: it is used from the next handshake on", logging.WARNING)
+
+    def _say_once(self, problem: str, level: int = logging.ERROR) -> None:
         """Log a problem, until another certificate is in use."""
-        if problem and problem not in self._said:
+        if problem not in self._said:
             self._said.add(problem)
-            _log.error("tls: %s", problem)
+            _log.log(level, "tls: %s", problem)
 
     def _look(self) -> Stamps:
         return stamps(*self._files())
@@ -177,7 +190,12 @@ class Tls:
             authorities = self._client_ca.read_bytes()
         pair = (self._key.read_bytes(), self._certificate.read_bytes())
         configuration = grpc.ssl_server_certificate_configuration([pair], authorities)
-        return _Material(context, configuration, Certificates(self._certificate, pair[1]))
+        return _Material(
+            context,
+            configuration,
+            Certificates(self._certificate, pair[1]),
+            Certificates(self._client_ca or Path(), authorities or b"", are_authorities=True),
+        )
 
     def _problem(self, error: OSError | ssl.SSLError | _NotUsedError) -> str:
         if isinstance(error, _NotUsedError):

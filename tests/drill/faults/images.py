@@ -15,7 +15,7 @@ __all__ = ["DRILLS"]
 _VICTIMS = 4
 _POOL = "victim"
 _DECOY = "decoy"
-_GONE = frozenset({"IMAGE_NOT_FOUND", "VANISHED", "SNAPSHOT_VANISHED"})
+_GONE = frozenset({"IMAGE_NOT_FOUND", "VANISHED", "SNAPSHOT_VANISHED", "NAME_CHANGED"})
 
 
 def _insist(action: Callable[..., object], *words: str) -> None:
@@ -137,11 +137,11 @@ def _lose_data_pool(scene: Scene) -> None:
 
 
 DRILLS = (
-    Drill("pool renamed, and back", _rename_pool, brings=_GONE | {"POOL_NOT_FOUND", "NAME_CHANGED"}),
+    Drill("pool renamed, and back", _rename_pool, brings=_GONE | {"POOL_NOT_FOUND"}),
     Drill("data pool lost", _lose_data_pool, brings=_GONE | {"DATA_POOL_MISSING", "POOL_MISSING"}),
     Drill("snapshots removed", _remove_snapshots, brings=_GONE),
     Drill("images deleted", _delete_images, brings=_GONE),
-    Drill("images renamed, and back", _rename_images, brings=_GONE | {"NAME_CHANGED"}),
+    Drill("images renamed, and back", _rename_images, brings=_GONE),
     Drill("images resized", _resize_images),
     Drill("images moved to the trash, and restored", _move_images_to_trash, brings=_GONE),
     Drill("pool deleted", _delete_pool, brings=_GONE | {"POOL_NOT_FOUND"}),

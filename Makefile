@@ -22,9 +22,9 @@ help: ## Show these targets
 dev: .venv/installed ## Boot a throwaway Ceph, serve it, print calls to paste (ARGS="--keep --folder DIR")
 	@exec $(BIN)/rbd-connect dev $(ARGS)
 
-# Two files of tests at a time: they mostly wait. -n 0 runs all in one process.
+# Three files of tests at a time: they mostly wait. -n 0 runs all in one process.
 test: .venv/installed $(JAVASCRIPT)/gen/page.js | debian-test ## Run every test (ARGS="-n 0 -k name")
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 bench: .venv/installed ## Measure the server beside the bare bindings; never fails a build (ARGS="--rows 1,3 --rounds 2")
 	@PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)

@@ -1,6 +1,11 @@
 """The keys of the scopes, looked at before the server listens: what is seen in files alone, without any cluster."""
 
 import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
 
 import rados
 
@@ -29,9 +34,23 @@ def check_keys(settings: Settings) -> None:
             _log.warning("%s: %s cannot be read as a ceph.conf, so calls fail: %s", place, config.conf, error)
 
 
+@contextmanager
+def _as_it_was(stream: TextIO | None) -> Iterator[None]:
+    """Undo that librados has standard error not block where it is a pipe (``Log::Log``, src/log/Log.cc)."""
+    if stream is None:
+        yield
+        return
+    was = os.get_blocking(stream.fileno())
+    try:
+        yield
+    finally:
+        os.set_blocking(stream.fileno(), was)
+
+
 def _check(config: ClusterConfig, place: str) -> None:
     """Raise StartError as ``check_keys`` does; rados.Error or OSError where a file cannot be read."""
-    connection = unconnected(config)
+    with _as_it_was(sys.stderr):
+        connection = unconnected(config)
     try:
         exposed = exposed_file(connection, config.conf)
         if exposed is not None:

@@ -5,6 +5,7 @@ So many may wait; more are dropped, and counted.
 
 import asyncio
 import os
+import select
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -130,6 +131,11 @@ def _settle(futures: "Sequence[asyncio.Future[None]]") -> None:
 
 
 def write_all(descriptor: int, content: bytes) -> None:
-    """Write it all. Raises OSError."""
+    """Write it all, also where the descriptor does not block, as whoever shares it may have set. Raises OSError."""
     while content:
-        content = content[os.write(descriptor, content) :]
+        try:
+            content = content[os.write(descriptor, content) :]
+        except BlockingIOError:
+            ready = select.poll()
+            ready.register(descriptor, select.POLLOUT)
+            ready.poll()

@@ -1,13 +1,14 @@
 """Lines that a thread writes: in their order, and whoever has them written waits for nobody."""
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Sequence
 
 import pytest
 
-from rbd_connect.lines import Lines
+from rbd_connect.lines import Lines, write_all
 from support.tools import wait_until
 
 
@@ -127,3 +128,18 @@ def test_a_line_can_be_put_while_another_is() -> None:
         lines.put("inner")
     assert lines.close(10) == 0
     assert written.lines == ["inner"]
+
+
+def test_nothing_is_lost_where_the_descriptor_does_not_block() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    content = bytes(range(256)) * 2048
+    writer = threading.Thread(target=write_all, args=(writing, content))
+    writer.start()
+    read = b""
+    while len(read) < len(content):
+        read += os.read(reading, 65536)
+    writer.join()
+    os.close(reading)
+    os.close(writing)
+    assert read == content

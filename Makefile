@@ -57,8 +57,9 @@ check-generated: .venv/installed ## Fail where the committed stubs are not what 
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/buf generate --output "$$fresh"; \
 	diff -r --exclude=__pycache__ "$$fresh/$(GENERATED)" $(GENERATED) || { echo 'The stubs are not current: run `make generate`.' >&2; exit 1; }
 
-docs: .venv/installed ## Write the pages that come from tables of the tests
+docs: .venv/installed ## Write the pages that come from tables of the code and the tests
 	@PYTHONPATH=tests $(BIN)/python -m states.page > docs/states.md
+	@PYTHONPATH=tests $(BIN)/python -m documents.errors_page > docs/errors.md
 
 lock: ## Resolve the dependencies of pyproject.toml anew
 	@tools=$$(mktemp -d); trap 'rm -rf "$$tools"' EXIT; \

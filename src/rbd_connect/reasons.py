@@ -30,6 +30,7 @@ class Reason:
 _ADMINISTRATOR = "Tell the server's administrator"
 _REQUEST = "Correct the request; the message says what is wrong"
 _CLIENT = "Use a client of Connect, gRPC or gRPC-Web, or send what the message asks for"
+_FIND_OUT = "Send the call again to find out, unless it is `RollbackImageSnapshot` or `UpdateImage`: see above"
 _WAIT = "Wait, and send the call again"
 _SPACE = "Delete snapshots or images, which is possible in a full pool too"
 
@@ -149,7 +150,10 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
             "Use it, or choose another name",
         ),
         "EXISTS": Reason(
-            (Code.ALREADY_EXISTS,), "Something of that name was made during the call.", "Send the call again, and see"
+            (Code.ALREADY_EXISTS,),
+            "Something of that name was made during the call.",
+            "Send the call again, which says what it is",
+            0,
         ),
         # What stands in the way.
         "IMAGE_IN_USE": _precondition(
@@ -284,14 +288,14 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
         "OUTCOME_UNKNOWN": Reason(
             (Code.DEADLINE_EXCEEDED, Code.UNAVAILABLE),
             "The deadline passed, or Ceph was lost, while it worked on the call. It may be done, or be done yet.",
-            "Send the call again to find out; but see below for `RollbackImageSnapshot` and `UpdateImage`",
+            _FIND_OUT,
             1,
             is_outcome_unknown=True,
         ),
         "CANCELED": Reason(
             (Code.CANCELED,),
             "The server was stopped during the call. It may be done, or be done yet.",
-            "Send the call again to find out; but see below for `RollbackImageSnapshot` and `UpdateImage`",
+            _FIND_OUT,
             1,
             is_outcome_unknown=True,
         ),

@@ -212,9 +212,9 @@ def _check_metadata(context: Context, request_id: str) -> None:
 
 
 async def _abort(context: Context, failure: rpc.Failure) -> NoReturn:
-    """End a call with a failure, and its details as https://github.com/grpc/proposal has them in trailers."""
+    """End a call with a failure: its details are added to the call's trailers. https://github.com/grpc/proposal"""
     status = status_message(failure)
-    trailers = ((_DETAILS_KEY, status.SerializeToString()), (REQUEST_ID_HEADER, failure.request_id))
+    trailers = (*context.trailing_metadata(), (_DETAILS_KEY, status.SerializeToString()))
     await context.abort(_STATUS_CODES[status.code], status.message, trailers)
 
 
@@ -236,6 +236,7 @@ class _EveryOther(grpc.GenericRpcHandler):
 
         async def refuse(_messages: object, context: Context) -> None:
             failure = rpc.refused(refusals.unknown_procedure(path), request_id(context))
+            context.set_trailing_metadata(((REQUEST_ID_HEADER, failure.request_id),))
             await _abort(context, failure)
 
         return grpc.stream_unary_rpc_method_handler(refuse)

@@ -1,4 +1,4 @@
-"""The listener for gRPC by itself: a call's trailers."""
+"""The listener for gRPC by itself: a call's trailers, and its end."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -77,3 +77,15 @@ def test_a_procedure_that_is_unknown_is_told_with_the_request_id() -> None:
     error = _failed("/otterscale.storage.v1.StorageService/Nothing")
     assert dict(error.trailing_metadata())["x-request-id"] == "the-id"
     assert grpc_outcome(error).reason == "UNKNOWN_PROCEDURE"
+
+
+def test_servers_end_at_once_one_after_the_other() -> None:
+    """One that was stopped twice at a time ended the process by a segmentation fault, one time in a hundred."""
+
+    async def many() -> None:
+        for _ in range(200):
+            async with _channel() as channel:
+                with pytest.raises(grpc.aio.AioRpcError):
+                    await channel.unary_unary(PROCEDURES[0].path)(b"")  # type: ignore[arg-type] # as above
+
+    asyncio.run(many())

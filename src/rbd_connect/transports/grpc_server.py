@@ -41,6 +41,7 @@ __all__ = ["GrpcServer"]
 _GZIP = GzipCompression()
 _GZIP_MAGIC = b"\x1f\x8b"
 _HEAD_START_SECONDS = 0.02
+_AGES_SECONDS = 1e6
 _DETAILS_KEY = "grpc-status-details-bin"
 _Method = Callable[[Any, Context], Awaitable[Message]]
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -92,9 +93,12 @@ class GrpcServer:
 
         Who watches the health or has reflection open is not waited for.
         """
-        stopped = asyncio.ensure_future(self._server.stop(seconds))
-        await asyncio.wait([stopped, asyncio.ensure_future(self._calls.ended())], return_when=asyncio.FIRST_COMPLETED)
-        await self._server.stop(0)
+        # grpc crashes where the time of one stop passes when another stop has just ended the server.
+        # So the time of the first never passes, and the second, without a time, cancels the calls at once.
+        stopped = asyncio.ensure_future(self._server.stop(_AGES_SECONDS))
+        ended = asyncio.ensure_future(self._calls.ended())
+        await asyncio.wait([stopped, ended], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        await self._server.stop(None)
         await stopped
 
 

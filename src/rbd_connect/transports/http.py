@@ -119,6 +119,7 @@ class _Errors(MetadataInterceptor[None]):
         # What connectrpc refuses by itself, by the code it gives. Its own texts do not reach a client.
         self._refusals = {
             Code.CANCELED: _CANCELED,
+            Code.INTERNAL: refusals.encoding_missing(),
             Code.INVALID_ARGUMENT: refusals.malformed(),
             Code.RESOURCE_EXHAUSTED: refusals.too_large(message_bytes),
             Code.UNIMPLEMENTED: refusals.not_supported(),

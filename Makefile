@@ -13,8 +13,11 @@ DEBIAN_BENCH := nghttp2-client
 DEBIAN_DRILL := iproute2
 GENERATED := src/otterscale
 JAVASCRIPT := tests/javascript
+CONFORMANCE := tests/conformance
+SUITE := connectrpc.com/conformance
+SUITE_VERSION := v1.0.7
 
-.PHONY: help dev test docs bench bench-attacks bench-strangers bench-transports drill lint check-generated generate lock debian debian-test debian-bench debian-drill clean
+.PHONY: help dev test docs bench bench-attacks bench-strangers bench-transports conformance drill lint check-generated generate lock debian debian-test debian-bench debian-drill clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -42,6 +45,26 @@ bench-attacks: .venv/installed ## Attack the server, and measure what it costs a
 bench-transports: .venv/installed debian-bench ## Measure calls a second over each transport (ARGS="--rounds 9")
 	@PYTHONPATH=tests $(BIN)/python -m bench.transports $(ARGS)
 
+# A run for each protocol, so that each has its own sum; all are made, whatever comes of them.
+conformance: $(CONFORMANCE)/gen/$(SUITE_VERSION) ## Run the Connect project's conformance suite; needs Go (ARGS="-v --trace")
+	@suite() { \
+		GRPC_VERBOSITY=NONE PYTHONPATH=tests $(CONFORMANCE)/gen/connectconformance --mode server --conf $(CONFORMANCE)/$$protocol.yaml "$$@" $(ARGS) \
+			-- setpriv --pdeathsig TERM $(BIN)/python -m conformance; \
+	}; \
+	status=0; for protocol in connect grpc_web grpc; do \
+		echo "== $$protocol"; \
+		config=$(CONFORMANCE)/$$protocol; failing=@$$config.known-failing; alone=@$$config.alone; \
+		if [ -f "$${alone#@}" ]; then \
+			suite --known-failing $$failing --skip $$alone || status=1; \
+			echo "== $$protocol, on connections that nothing else uses"; \
+			suite --known-failing $$failing --run $$alone || status=1; \
+		else \
+			suite --known-failing $$failing || status=1; \
+		fi; \
+		echo "== $$protocol, by clients that show a certificate"; \
+		suite --test-file $(CONFORMANCE)/client_certificates.yaml || status=1; \
+	done; exit $$status
+
 lint: .venv/installed ## Linters and the type checker
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -68,8 +91,24 @@ lock: ## Resolve the dependencies of pyproject.toml anew
 		--custom-compile-command 'make lock' --group dev pyproject.toml -o requirements.lock
 
 clean: ## Remove what was installed and cached here
-	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache $(JAVASCRIPT)/node_modules $(JAVASCRIPT)/gen
+	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache $(JAVASCRIPT)/node_modules $(JAVASCRIPT)/gen $(CONFORMANCE)/gen
 	find src tests -name __pycache__ -prune -exec rm -rf {} +
+
+# The suite's protos are in a folder of their own here: connectrpc is the name of a Python package, too.
+$(CONFORMANCE)/gen/$(SUITE_VERSION): | .venv/installed
+	@command -v go >/dev/null || { echo 'The conformance suite needs Go, and there is no go on PATH: https://go.dev/doc/install' >&2; exit 1; }
+	@echo "Building the conformance suite $(SUITE_VERSION)"
+	@rm -rf $(@D)
+	@GOBIN="$(CURDIR)/$(@D)" go install $(SUITE)/cmd/connectconformance@$(SUITE_VERSION)
+	@protos=$$(go mod download -json $(SUITE)@$(SUITE_VERSION) | $(BIN)/python -c 'import json, sys; print(json.load(sys.stdin)["Dir"])'); \
+	stage=$$(mktemp -d); trap 'rm -rf "$$stage"' EXIT; \
+	mkdir -p "$$stage/conformance/gen"; \
+	for name in config server_compat service; do \
+		sed 's#"connectrpc/conformance/v1/#"conformance/gen/#' "$$protos/proto/connectrpc/conformance/v1/$$name.proto" \
+			> "$$stage/conformance/gen/$$name.proto"; \
+	done; \
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/buf generate --template $(CONFORMANCE)/buf.gen.yaml "$$stage"
+	@touch $@
 
 debian: PACKAGES := $(DEBIAN)
 debian-test: PACKAGES := $(DEBIAN_TEST)

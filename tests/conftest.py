@@ -3,7 +3,6 @@
 import itertools
 from collections.abc import Callable, Iterator
 
-import grpc.aio
 import pytest
 import rbd
 from hypothesis import settings
@@ -18,10 +17,6 @@ from support.tools import Tools, write_scope
 settings.register_profile("usual", deadline=None)
 settings.register_profile("thorough", parent=settings.get_profile("usual"), max_examples=1000)
 settings.load_profile("usual")
-
-# Tests have an event loop each. Without this, grpc.aio ends its thread with the last object of one, and begins another
-# with the next; it has crashed in between.
-grpc.aio.init_grpc_aio()
 
 MIB = 1 << 20
 NewImage = Callable[..., str]

@@ -8,7 +8,7 @@ who calls is refused.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -24,7 +24,7 @@ from .audit import Audit
 from .call_lines import Call, ended_line, in_flight_line, time_spent
 from .caller import Caller, calling, current_caller
 from .errors import ServiceError
-from .procedures import PROCEDURES, Procedure
+from .procedures import STORAGE, Api, Procedure
 from .progress import followed
 from .records import record
 from .requests import spec_of
@@ -52,8 +52,13 @@ class Front:
         self._audit = audit
         self._in_flight: dict[Call, None] = {}
         self._left: set[Call] = set()
-        for procedure in PROCEDURES:
+        for procedure in STORAGE.procedures:
             setattr(self, procedure.python_name, self._guarded(procedure, procedure.of(service)))
+
+    @property
+    def services(self) -> Mapping[Api, object]:
+        """Give each API that is served, and what has its procedures under the names of generated code."""
+        return {STORAGE: self}
 
     async def admit(self, procedure: Procedure, caller: Caller) -> None:
         """Find out who makes the call that begins on this task. Raises ServiceError where that is not known in time."""

@@ -1,18 +1,25 @@
-"""The procedures of the contract, from its descriptor: what each is called on the wire, in Python, and in grants."""
+"""The procedures of the contract, from its descriptor: what each is called on the wire, in Python, and in grants.
+
+Transports serve any Api; the storage service is one.
+"""
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from otterscale.storage.v1.storage_connect import StorageServiceASGIApplication
 from otterscale.storage.v1.storage_pb2 import DESCRIPTOR
 
 from .access.settings import Action
 
-__all__ = ["PROCEDURES", "SERVICE_NAME", "Procedure", "name_of_call"]
+if TYPE_CHECKING:
+    from asgiref.typing import ASGI3Application
+
+__all__ = ["PROCEDURES", "SERVICE_NAME", "STORAGE", "Api", "Procedure", "name_of_call"]
 
 _SERVICE = DESCRIPTOR.services_by_name["StorageService"]
 
@@ -35,8 +42,9 @@ _ACTIONS: Mapping[str, Action] = {
 
 @dataclass(frozen=True, slots=True)
 class Procedure:
-    """One procedure, by its name in the proto file, and the action that must be granted to call it."""
+    """One procedure, by its names in the proto file, and the action that must be granted to call it."""
 
+    service: str
     name: str
     request_class: type[Message]
     action: Action
@@ -44,7 +52,7 @@ class Procedure:
     @property
     def path(self) -> str:
         """``/package.Service/Method``, with which it is called on every transport."""
-        return f"/{SERVICE_NAME}/{self.name}"
+        return f"/{self.service}/{self.name}"
 
     @property
     def python_name(self) -> str:
@@ -62,9 +70,20 @@ class Procedure:
         return method
 
 
+@dataclass(frozen=True, slots=True)
+class Api:
+    """A service of a proto file: its full name, the procedures that are served, and its generated application."""
+
+    name: str
+    procedures: tuple[Procedure, ...]
+    application: "Callable[..., ASGI3Application]"
+
+
 PROCEDURES = tuple(
-    Procedure(method.name, GetMessageClass(method.input_type), _ACTIONS[method.name]) for method in _SERVICE.methods
+    Procedure(SERVICE_NAME, method.name, GetMessageClass(method.input_type), _ACTIONS[method.name])
+    for method in _SERVICE.methods
 )
+STORAGE = Api(SERVICE_NAME, PROCEDURES, StorageServiceASGIApplication)
 
 _NAMES = {procedure.request_class.DESCRIPTOR.full_name: procedure.name for procedure in PROCEDURES}
 

@@ -97,6 +97,11 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
         "METHOD_NOT_ALLOWED": _unimplemented("Calls are made by POST.", "Send a POST"),
         "CONTENT_TYPE": _unimplemented("The server does not read this content type on this address."),
         "ENCODING": _unimplemented("The server does not read this compression.", "Send gzip, or no compression"),
+        "ENCODING_MISSING": Reason(
+            (Code.INTERNAL,),
+            "A gRPC-Web message is marked as compressed, and no header says how.",
+            "Send the header `grpc-encoding`, or no compression",
+        ),
         "NOT_SUPPORTED": _unimplemented(
             "The cluster, the image or the server does not support this.",
             "Use another client, or another image; the message says which it is",

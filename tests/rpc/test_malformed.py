@@ -164,8 +164,8 @@ def frame_cases() -> Iterator[Case]:
         yield Case(f"frame-{name}", ("grpc",), body(data), "unimplemented", "NOT_SUPPORTED")
     yield Case("frame-flags", ("grpc-web",), body(framed(b"", 0x7E)), "invalid_argument", "MALFORMED_REQUEST")
     compressed_unsaid = body(framed(b"a", flags=1))
-    yield Case("frame-compressed-unsaid", ("grpc-web",), compressed_unsaid, "invalid_argument", "MALFORMED_REQUEST")
     # https://github.com/grpc/grpc/blob/master/doc/compression.md wants this code.
+    yield Case("frame-compressed-unsaid", ("grpc-web",), compressed_unsaid, "internal", "ENCODING_MISSING")
     yield Case("frame-compressed-unsaid", ("grpc",), compressed_unsaid, "internal", "")
 
 

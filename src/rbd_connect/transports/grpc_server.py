@@ -1,9 +1,10 @@
-"""The same service for gRPC over HTTP/2 (grpc.aio), with health and reflection.
+"""The same services for gRPC over HTTP/2 (grpc.aio), with health and reflection.
 
 It turns what ``rpc`` raises into a status with details.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
 
 import grpc
@@ -19,7 +20,7 @@ from ..caller import REQUEST_ID_HEADER, Caller
 from ..errors import ListenError, ServiceError
 from ..front import Front
 from ..listening import listen_error, owned, refuse_used, spelled_out
-from ..procedures import PROCEDURES, SERVICE_NAME, Procedure
+from ..procedures import Api, Procedure
 from ..readiness import Readiness
 from ..setting_types import Address, is_loopback
 from ..settings import Settings
@@ -40,7 +41,9 @@ __all__ = ["GrpcServer"]
 _GZIP = GzipCompression()
 _GZIP_MAGIC = b"\x1f\x8b"
 _HEAD_START_SECONDS = 0.02
+_AGES_SECONDS = 1e6
 _DETAILS_KEY = "grpc-status-details-bin"
+_Method = Callable[[Any, Context], Awaitable[Message]]
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -56,11 +59,12 @@ class GrpcServer:
         streams = Streams(limits.watches)
         quieten()
         self._server = grpc.aio.server(options=channel_arguments(limits, settings.calls, connections))
-        self._server.add_generic_rpc_handlers((self._calls.handlers(),))
+        self._server.add_generic_rpc_handlers(self._calls.handlers())
+        names = [api.name for api in front.services]
         health_pb2_grpc.add_HealthServicer_to_server(
-            Health(readiness, (SERVICE_NAME,), streams, limits.connection_age), self._server
+            Health(readiness, names, streams, limits.connection_age), self._server
         )
-        add_reflection(self._server, (SERVICE_NAME, health.SERVICE_NAME), streams, limits.idle_timeout)
+        add_reflection(self._server, (*names, health.SERVICE_NAME), streams, limits.idle_timeout)
         self._server.add_generic_rpc_handlers((_EveryOther(),))
 
     async def start(self, address: Address) -> Address:
@@ -91,9 +95,12 @@ class GrpcServer:
 
         Who watches the health or has reflection open is not waited for.
         """
-        stopped = asyncio.ensure_future(self._server.stop(seconds))
-        await asyncio.wait([stopped, asyncio.ensure_future(self._calls.ended())], return_when=asyncio.FIRST_COMPLETED)
-        await self._server.stop(0)
+        # grpc crashes where the time of one stop passes when another stop has just ended the server.
+        # So the time of the first never passes, and the second, without a time, cancels the calls at once.
+        stopped = asyncio.ensure_future(self._server.stop(_AGES_SECONDS))
+        ended = asyncio.ensure_future(self._calls.ended())
+        await asyncio.wait([stopped, ended], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        await self._server.stop(None)
         await stopped
 
 
@@ -111,22 +118,24 @@ class _Calls:
         self._none_in_flight = asyncio.Event()
         self._none_in_flight.set()
 
-    def handlers(self) -> grpc.GenericRpcHandler:
-        """Give each procedure its handler. One that the service lacks is an AttributeError at the start."""
+    def handlers(self) -> list[grpc.GenericRpcHandler]:
+        """Give each procedure its handler. One that a service lacks is an AttributeError at the start."""
+        return [self._handlers_of(api, service) for api, service in self._front.services.items()]
+
+    def _handlers_of(self, api: Api, service: object) -> grpc.GenericRpcHandler:
         # A stream of messages, from which one is read: so it is ours to say how long a client may take to send it, and
         # what is said of one that cannot be read. On the wire there is no difference.
         methods: dict[str, Any] = {
-            procedure.name: grpc.stream_unary_rpc_method_handler(self._handler(procedure)) for procedure in PROCEDURES
+            procedure.name: grpc.stream_unary_rpc_method_handler(self._handler(procedure, procedure.of(service)))
+            for procedure in api.procedures
         }
-        return grpc.method_handlers_generic_handler(SERVICE_NAME, methods)
+        return grpc.method_handlers_generic_handler(api.name, methods)
 
     async def ended(self) -> None:
         """Return when no call is in flight."""
         await self._none_in_flight.wait()
 
-    def _handler(self, procedure: Procedure) -> Any:  # noqa: ANN401 - grpc's types know no coroutines here
-        method = procedure.of(self._front)
-
+    def _handler(self, procedure: Procedure, method: _Method) -> Any:  # noqa: ANN401 - grpc's types know no coroutines here
         async def call(_messages: object, context: Context) -> bytes:
             self._begin(context)
             caller = caller_of(context, self._proxies, with_tls=self._with_tls)
@@ -209,9 +218,9 @@ def _check_metadata(context: Context, request_id: str) -> None:
 
 
 async def _abort(context: Context, failure: rpc.Failure) -> NoReturn:
-    """End a call with a failure, and its details as https://github.com/grpc/proposal has them in trailers."""
+    """End a call with a failure: its details are added to the call's trailers. https://github.com/grpc/proposal"""
     status = status_message(failure)
-    trailers = ((_DETAILS_KEY, status.SerializeToString()), (REQUEST_ID_HEADER, failure.request_id))
+    trailers = (*context.trailing_metadata(), (_DETAILS_KEY, status.SerializeToString()))
     await context.abort(_STATUS_CODES[status.code], status.message, trailers)
 
 
@@ -233,6 +242,7 @@ class _EveryOther(grpc.GenericRpcHandler):
 
         async def refuse(_messages: object, context: Context) -> None:
             failure = rpc.refused(refusals.unknown_procedure(path), request_id(context))
+            context.set_trailing_metadata(((REQUEST_ID_HEADER, failure.request_id),))
             await _abort(context, failure)
 
         return grpc.stream_unary_rpc_method_handler(refuse)

@@ -3,15 +3,13 @@
 It turns what ``rpc`` raises into what connectrpc writes.
 """
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from connectrpc.code import Code
 from connectrpc.compat import google_protobuf_binary_codec
 from connectrpc.errors import ConnectError
 from connectrpc.interceptor import MetadataInterceptor
 from starlette.middleware.cors import CORSMiddleware
-
-from otterscale.storage.v1.storage_connect import StorageServiceASGIApplication
 
 from .. import rpc
 from ..caller import REQUEST_ID_HEADER, current_caller, request_id_of
@@ -25,10 +23,10 @@ from .proxies import Proxies
 from .tracebacks import note
 
 if TYPE_CHECKING:
-    from asgiref.typing import ASGI3Application
-    from connectrpc.request import RequestContext
+    from collections.abc import Mapping
 
-    from otterscale.storage.v1.storage_connect import StorageService
+    from asgiref.typing import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
+    from connectrpc.request import RequestContext
 
     from ..front import Front
     from ..settings import CorsSettings, Settings
@@ -43,14 +41,27 @@ _CANCELED = ServiceError(
 
 def application(front: "Front", probes: "Probes", settings: "Settings", *, grpc_address: str) -> "ASGI3Application":
     """Compose the application, outermost first: callers on this machine, CORS, probes, the gate, connectrpc."""
-    connect = StorageServiceASGIApplication(
-        cast("StorageService", front),
-        interceptors=[_Errors(settings.limits.message_bytes)],
-        read_max_bytes=settings.limits.message_bytes,
-        codecs=[google_protobuf_binary_codec(), JSONCodec()],
-    )
-    gate = Gate(connect, front, settings, grpc_address=grpc_address)
+    services = {
+        api.name: api.application(
+            service,
+            interceptors=[_Errors(settings.limits.message_bytes)],
+            read_max_bytes=settings.limits.message_bytes,
+            codecs=[google_protobuf_binary_codec(), JSONCodec()],
+        )
+        for api, service in front.services.items()
+    }
+    gate = Gate(_by_name(services), front, settings, grpc_address=grpc_address)
     return local_only(_with_cors(probes.before(gate), settings.cors), settings, Proxies(settings.proxies))
+
+
+def _by_name(services: "Mapping[str, ASGI3Application]") -> "ASGI3Application":
+    """Have each service answer the calls of its procedures, ``/package.Service/Method``."""
+
+    async def answer(scope: "Scope", receive: "ASGIReceiveCallable", send: "ASGISendCallable") -> None:
+        assert scope["type"] == "http"  # noqa: S101 - nothing else is served
+        await services[scope["path"].split("/")[1]](scope, receive, send)
+
+    return answer
 
 
 def _with_cors(app: "ASGI3Application", settings: "CorsSettings") -> "ASGI3Application":
@@ -88,6 +99,7 @@ class _Errors(MetadataInterceptor[None]):
         # What connectrpc refuses by itself, by the code it gives. Its own texts do not reach a client.
         self._refusals = {
             Code.CANCELED: _CANCELED,
+            Code.INTERNAL: refusals.encoding_missing(),
             Code.INVALID_ARGUMENT: refusals.malformed(),
             Code.RESOURCE_EXHAUSTED: refusals.too_large(message_bytes),
             Code.UNIMPLEMENTED: refusals.not_supported(),

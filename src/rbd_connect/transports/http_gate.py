@@ -15,7 +15,7 @@ from ..access.identity import UnauthenticatedError
 from ..caller import Caller
 from ..errors import ServiceError
 from ..front import Front
-from ..procedures import PROCEDURES, Procedure
+from ..procedures import Procedure
 from ..settings import Settings
 from . import refusals, tracebacks
 from .http_caller import caller_of
@@ -84,7 +84,9 @@ class Gate:
     def __init__(self, app: "ASGI3Application", front: Front, settings: Settings, *, grpc_address: str) -> None:
         self._app = app
         self._front = front
-        self._procedures = {procedure.path.encode(): procedure for procedure in PROCEDURES}
+        self._procedures = {
+            procedure.path.encode(): procedure for api in front.services for procedure in api.procedures
+        }
         self._limits = settings.limits
         self._proxies = Proxies(settings.proxies)
         self._calls = settings.calls

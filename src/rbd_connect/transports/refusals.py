@@ -11,6 +11,7 @@ __all__ = [
     "bad_header",
     "bad_http",
     "bad_timeout",
+    "encoding_missing",
     "late_body",
     "malformed",
     "no_version",
@@ -75,6 +76,15 @@ def unknown_content_type(content_type: str, known: tuple[str, ...], grpc_address
 
 def unknown_encoding() -> ServiceError:
     return ServiceError(Code.UNIMPLEMENTED, "ENCODING", "The server reads messages as they are, or with gzip.")
+
+
+def encoding_missing() -> ServiceError:
+    """The code is what https://github.com/grpc/grpc/blob/master/doc/compression.md wants."""
+    return ServiceError(
+        Code.INTERNAL,
+        "ENCODING_MISSING",
+        "The message is marked as compressed, but the header grpc-encoding does not say how. Send grpc-encoding: gzip.",
+    )
 
 
 def not_supported() -> ServiceError:

@@ -413,7 +413,7 @@ def test_a_rolling_restart_loses_no_call(cluster: DevCluster, tmp_path: Path) ->
                 failures.append(outcome)
 
     with (
-        run_server(tmp_path / "one", settings, "--listen-drain-delay=2") as one,
+        run_server(tmp_path / "one", settings, "--listen-drain-delay=6") as one,
         run_server(tmp_path / "two", settings) as two,
         haproxy(tmp_path / "haproxy", ROLLING.format(*ports, one=one.address, two=two.address), ports),
     ):

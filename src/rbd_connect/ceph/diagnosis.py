@@ -6,6 +6,7 @@ migration is "busy" and nobody has it.
 
 import errno
 import shlex
+import time
 from contextlib import suppress
 from functools import partial, reduce
 from operator import or_
@@ -26,6 +27,9 @@ from .reply import BoundedReply, open_handle
 __all__ = ["data_pool_error", "group_error", "migration_error", "replica_error", "why_not_found", "why_refused"]
 
 _PATIENCE_SECONDS = 3.0
+_CHANGING_SECONDS = 1.0
+_LOOK_SECONDS = 0.1
+_INCOMPLETE = "IMAGE_INCOMPLETE"
 _KNOWN_OPERATIONS = reduce(
     or_, (number for name, number in vars(rbd).items() if name.startswith("RBD_OPERATION_FEATURE_"))
 )
@@ -124,8 +128,16 @@ def _unknown_operation(image: rbd.Image) -> PreconditionError | None:
 def why_not_found(pool: OpenPool, spec: ImageSpec) -> ServiceError:
     """Say why librbd did not find an image: it, or its namespace, is not there; or it is, and lacks what it needs.
 
-    Raises what the bindings raise.
+    An image that another client creates, renames or moves to the trash lacks something for a moment. So it is called
+    incomplete only if it stays so for a second. Raises what the bindings raise.
     """
+    until = time.monotonic() + _CHANGING_SECONDS
+    while (reason := _why_not_found_now(pool, spec)).reason == _INCOMPLETE and time.monotonic() < until:
+        time.sleep(_LOOK_SECONDS)
+    return reason
+
+
+def _why_not_found_now(pool: OpenPool, spec: ImageSpec) -> ServiceError:
     if spec.namespace and not rbd.RBD().namespace_exists(pool.ioctx, spec.namespace):
         return no_namespace(spec)
     by_name = id_of(pool.ioctx, spec.image)

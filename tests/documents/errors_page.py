@@ -58,7 +58,10 @@ Without details are only these answers, which are not the server's own:
 
 - of gRPC's library, before a call comes to the server: a header that it cannot parse (`internal`), a deadline that has
   passed, a compression that it does not know, a message of more than four times `message_bytes`, and a call that the
-  server had to leave when it stopped;
+  server had to leave when it stopped.
+  After a header that it cannot parse, later calls of the same connection may fail too
+  ([grpc#34721](https://github.com/grpc/grpc/issues/34721)): a proxy that shares connections should refuse methods other than
+  POST, and encodings other than `gzip` and `identity`;
 - to a page of an origin that is not configured: the browser says `Failed to fetch`;
 - of a client's own library, or of a proxy: no connection, its own deadline, a reply that is larger than it takes.
 

@@ -240,11 +240,11 @@ class Cluster:
         with opened(connection, self._place) as self._admin_socket:
             try:
                 connection.connect()
+                self._on_connected(connection.get_addrs())
             except rados.Error as error:
                 reason = by.connect_error(connection, error)
                 connection.shutdown()
                 raise reason from error
-        self._on_connected(connection.get_addrs())
         self._configured = Configured(connection, self._admin_socket, self._configured_anew)
         self._pinned = Pinned(connection, self._admin_socket)
         self._admission = Admission(connection, self._admin_socket)

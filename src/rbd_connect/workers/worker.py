@@ -39,7 +39,7 @@ _LONGEST_PAUSE_SECONDS = 2.0
 # A process that ends as it starts costs a core a third of a second each time.
 _LONGEST_PAUSE_OF_STARTS_SECONDS = 30.0
 _MOST_ALONE = 4
-_FOR_NO_CLIENT = (operations.probe, operations.osds_answer)
+_FOR_NO_CLIENT = (operations.probe, operations.osds_answer, operations.pool_names)
 _pauses = partial(pauses, _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
 _log = logging.getLogger(__name__)
 

@@ -16,7 +16,9 @@ __all__ = ["Call", "ended_line", "in_flight_line", "time_spent"]
 
 # No name that may be one is longer.
 _MOST_OF_FIELD = 255
-_LEAST_SECONDS = 0.00005  # what is less is printed as 0.0
+# These are told of only where they took time: less is printed as 0.0.
+_USUALLY_NOTHING = frozenset({"authenticate", "read", "wait", "other"})
+_LEAST_SECONDS = 0.00005
 
 
 @dataclass(slots=True, eq=False)
@@ -68,17 +70,13 @@ def time_spent(call: Call, until: float | None = None) -> str:
     spent = call.progress.spent().phases
     whole = (until or time.monotonic()) - call.caller.came
     admitted = call.caller.admitted or call.caller.came
-    ours = {"authenticate": admitted - call.caller.came, "read": call.arrived - admitted}
-    rest = whole - sum(ours.values()) - sum(spent.values())
-    parts = {**_worth_telling(ours), **_worth_telling(spent, "wait"), **_worth_telling({"other": rest})}
-    return ", ".join(f"{name} {seconds * 1000:.1f}" for name, seconds in parts.items())
-
-
-def _worth_telling(parts: dict[str, float], *names: str) -> dict[str, float]:
-    """Leave out parts that took no time: those with some names, or all."""
-    return {
-        name: seconds for name, seconds in parts.items() if seconds >= _LEAST_SECONDS or (names and name not in names)
-    }
+    parts = {"authenticate": admitted - call.caller.came, "read": call.arrived - admitted, **spent}
+    parts["other"] = whole - sum(parts.values())
+    return ", ".join(
+        f"{name} {seconds * 1000:.1f}"
+        for name, seconds in parts.items()
+        if seconds >= _LEAST_SECONDS or name not in _USUALLY_NOTHING
+    )
 
 
 def _whose(call: Call) -> str:

@@ -149,9 +149,9 @@ class Front:
         identity = call.caller.identity
         assert identity is not None  # noqa: S101 - else it would not have come so far
         granted = self._policy.granted(identity)
-        call.is_granted = granted.find(call.procedure.action, spec) is not None
-        if not call.is_granted:
-            raise granted.refusal(call.procedure.action, spec)
+        call.is_granted = False
+        granted.check(call.procedure.action, spec)
+        call.is_granted = True
         try:
             return await method(call.request, granted)
         except ServiceError as error:

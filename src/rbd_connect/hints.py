@@ -6,9 +6,9 @@ from difflib import get_close_matches
 __all__ = ["hint", "nearest", "one_of"]
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the known name that is the most similar; "" where none is similar."""
-    return next(iter(get_close_matches(name, list(known), 1)), "")
+def nearest(name: str, known: Iterable[str], similarity: float = 0.6) -> str:
+    """Return the known name that is the most similar; "" where none is similar (0 to 1: difflib's ratio)."""
+    return next(iter(get_close_matches(name, list(known), 1, similarity)), "")
 
 
 def hint(name: str, known: Iterable[str]) -> str:

@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import cache
 
 from google.protobuf.descriptor import Descriptor
@@ -16,6 +15,7 @@ from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from .errors import InvalidRequestError, ServiceError, Violation, listed, quoted
+from .hints import nearest
 from .procedures import PROCEDURES
 
 __all__ = ["lacks_required", "note", "with_unknown_named"]
@@ -94,7 +94,7 @@ def _meant(name: str, candidates: Iterable[str]) -> str | None:
     parts = [each for each in by_plain if _is_an_end(plain, each) or _is_an_end(each, plain)]
     if len(parts) == 1:
         return by_plain[parts[0]]
-    return next((by_plain[each] for each in get_close_matches(plain, by_plain, 1, _SIMILARITY)), None)
+    return by_plain.get(nearest(plain, by_plain, _SIMILARITY))
 
 
 def _unmatched(unknown: Sequence[_Unknown], request: Message) -> str:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import rbd
-import trustme
 
 from rbd_connect.devcluster import DevCluster
 from support.access import Tokens, grant
@@ -43,10 +42,7 @@ def plain(demo: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    files = Files(tmp_path_factory.mktemp("tls"), trustme.CA())
-    files.authority.cert_pem.write_to_path(files.ca)
-    files.renew()
-    return files
+    return Files.made_in(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import trustme
 from cryptography import x509
 
 from otterscale.storage.v1.storage_pb2 import CreateImageSnapshotRequest
@@ -29,10 +28,7 @@ GRANTS = (
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    files = Files(tmp_path_factory.mktemp("tls"), trustme.CA())
-    files.authority.cert_pem.write_to_path(files.ca)
-    files.renew()
-    return files
+    return Files.made_in(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture(scope="module")

@@ -29,10 +29,7 @@ ALPN = {"http": ["http/1.1"], "grpc": ["h2"]}
 
 @pytest.fixture
 def files(tmp_path: Path) -> Files:
-    files = Files(tmp_path, trustme.CA())
-    files.authority.cert_pem.write_to_path(files.ca)
-    files.renew()
-    return files
+    return Files.made_in(tmp_path)
 
 
 @pytest.fixture

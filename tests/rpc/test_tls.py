@@ -21,10 +21,7 @@ from support.wire import http1_bytes, valid
 
 @pytest.fixture
 def files(tmp_path: Path) -> Files:
-    files = Files(tmp_path, trustme.CA())
-    files.authority.cert_pem.write_to_path(files.ca)
-    files.renew()
-    return files
+    return Files.made_in(tmp_path)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import grpc
 import trustme
@@ -29,6 +30,14 @@ class Files:
 
     folder: Path
     authority: trustme.CA
+
+    @classmethod
+    def made_in(cls, folder: Path) -> Self:
+        """Make an authority, and a certificate of it, in a folder."""
+        files = cls(folder, trustme.CA())
+        files.authority.cert_pem.write_to_path(files.ca)
+        files.renew()
+        return files
 
     @property
     def certificate(self) -> Path:

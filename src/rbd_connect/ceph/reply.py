@@ -4,6 +4,7 @@ patience, since an OSD may never answer. And the handles of pools, which such ca
 
 import errno
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -33,7 +34,7 @@ def open_handle(connection: rados.Rados, pool_id: int, namespace: str = "") -> r
     return ioctx
 
 
-class _Call:
+class _Call(ABC):
     """An asynchronous call of ``rados.Ioctx``, which is begun at once.
 
     When it ends, librados writes to the binding's objects and calls them, whoever has lost patience or let go of this.
@@ -57,9 +58,9 @@ class _Call:
         finally:
             _unended.discard(self)
 
+    @abstractmethod
     def _take(self, completion: rados.Completion, data: bytes | None) -> None:
         """Take what the call has ended with, on a thread of librados."""
-        raise NotImplementedError
 
 
 _unended: set[_Call] = set()

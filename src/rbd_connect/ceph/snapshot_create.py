@@ -7,7 +7,7 @@ from connectrpc.code import Code
 from ..errors import ServiceError, quoted
 from ..progress import changes, phase
 from ..spec import SnapshotSpec
-from .image import changing
+from .image import changing, open_image
 from .image_pools import Needs
 from .monitor import once_more_if_denied
 from .open_pool import OpenPool
@@ -42,7 +42,9 @@ def create(pool: OpenPool, spec: SnapshotSpec, *, diff_budget: int) -> Snapshot:
         with phase("refresh"):
             listing = list_snapshots(pool.ioctx, image)
         lock.let_go()
-        snapshot = _describe(pool.ioctx, image, listing, spec.snapshot, diff_budget)
+        snapshot = _described(pool.ioctx, image, listing, spec.snapshot, diff_budget)
+        if snapshot is None:
+            snapshot = _described_anew(pool, spec, diff_budget)
     if existed is not None:
         raise SnapshotExistsError(snapshot) from existed
     return snapshot
@@ -59,12 +61,30 @@ def _create(image: rbd.Image, name: str) -> rbd.ImageExists | None:
     return None
 
 
-def _describe(ioctx: rados.Ioctx, image: rbd.Image, listing: list[Listed], name: str, diff_budget: int) -> Snapshot:
-    snapshot = next((listed for listed in listing if listed.user and listed.name == name), None)
+def _described_anew(pool: OpenPool, spec: SnapshotSpec, diff_budget: int) -> Snapshot:
+    """Describe the snapshot by a handle that is opened now.
+
+    Where another client has the exclusive lock, it makes the snapshot, and the handle that asked for it may not have
+    heard of that yet. Raises ServiceError (aborted) where the snapshot is not there.
+    """
+    with open_image(pool.ioctx, spec.image, read_only=True) as image:
+        listing = list_snapshots(pool.ioctx, image)
+        snapshot = _described(pool.ioctx, image, listing, spec.snapshot, diff_budget)
     if snapshot is None:
         raise ServiceError(
-            Code.ABORTED, "SNAPSHOT_VANISHED", f"The snapshot {quoted(name)} was removed by another client meanwhile."
+            Code.ABORTED,
+            "SNAPSHOT_VANISHED",
+            f"The snapshot {quoted(spec.snapshot)} was removed by another client meanwhile.",
         )
+    return snapshot
+
+
+def _described(
+    ioctx: rados.Ioctx, image: rbd.Image, listing: list[Listed], name: str, diff_budget: int
+) -> Snapshot | None:
+    snapshot = next((listed for listed in listing if listed.user and listed.name == name), None)
+    if snapshot is None:
+        return None
     with phase("usage"):
         (used,) = used_bytes(ioctx, image, listing, [snapshot], diff_budget=diff_budget)
     return describe(image, snapshot, used)

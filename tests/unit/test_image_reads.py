@@ -32,6 +32,7 @@ class Cluster:
         self.at_once = 0
         self.most_at_once = 0
         self.is_lost = False
+        self.pause = 0.0
         self._lock = threading.Lock()
 
     def read(self, place: Place, name: str, tell: Callable[[Image], None] | None) -> Result:
@@ -61,6 +62,8 @@ class Cluster:
         while not reads.is_idle:
             assert time.monotonic() < deadline
             reads.go_on()
+            time.sleep(self.pause)
+            self.pause = 0.0
             try:
                 event = events.get(timeout=0.005)
             except Empty:
@@ -92,6 +95,12 @@ def test_eight_are_read_at_once_and_all_are(cluster: Cluster) -> None:
     assert all(result.image and not result.problem for results in found.values() for result in results.values())
     assert cluster.most_at_once == 8
     assert not cluster.unanswered
+
+
+def test_a_list_that_was_paused_gives_nothing_up_that_was_answered_meanwhile(cluster: Cluster) -> None:
+    cluster.pause = 0.4
+    found = cluster.list({place(number): named("image", 50) for number in range(4)})
+    assert all(result.image and not result.problem for results in found.values() for result in results.values())
 
 
 def test_images_that_hang_hold_up_none_of_their_place_nor_of_others(cluster: Cluster) -> None:

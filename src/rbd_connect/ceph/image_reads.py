@@ -8,13 +8,13 @@ what hangs, the others' are not asked for any more.
 """
 
 import threading
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from queue import SimpleQueue
 
+from .attended_time import AttendedTime
 from .image_info import Image
 from .place import Place
 from .unanswered import Unanswered
@@ -130,7 +130,8 @@ class ImageReads:
         self._tasks: SimpleQueue[_Reading | None] = SimpleQueue()
         self._threads = 0
         self._busy = 0
-        self._moved = time.monotonic()  # when one began or ended
+        self._time = AttendedTime(longest_step=2 * _LOOK_SECONDS)
+        self._moved = 0.0  # when one began or ended
         self._looked = float("-inf")
 
     @property
@@ -139,11 +140,11 @@ class ImageReads:
 
     def add(self, place: Place, names: Iterable[str], then: Then) -> None:
         """Read the images of a place, and give what became of each."""
-        self._places[place] = _Images(place, deque(names), then, time.monotonic())
+        self._places[place] = _Images(place, deque(names), then, self._time.now)
 
     def go_on(self) -> None:
         """Begin what can be begun, and give up what is silent."""
-        now = time.monotonic()
+        now = self._time.look()
         while (images := self._next(now)) is not None:
             self._begin(images, now)
         if now - self._looked < _LOOK_SECONDS:
@@ -235,7 +236,7 @@ class ImageReads:
         if reading.error is not None:
             raise reading.error
         del images.open[reading], self._open[reading]
-        self._moved = images.heard = time.monotonic()
+        self._moved = images.heard = self._time.now
         assert reading.result is not None  # noqa: S101 - else there would be an error
         images.results[reading.name] = reading.result
         self._end_if_done(images)

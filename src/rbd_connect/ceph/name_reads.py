@@ -1,6 +1,5 @@
 """Reading many directories side by side without a thread for any: one that is not answered costs the others nothing."""
 
-import time
 from collections import deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import rados
 
+from .attended_time import AttendedTime
 from .directory import Names, NamesRead
 from .unanswered import Unanswered
 
@@ -19,6 +19,7 @@ __all__ = ["NameReads", "NoAnswerError"]
 
 _PATIENCE_SECONDS = 5.0  # for each page
 _PATIENCE_WITH_THE_LATE_SECONDS = 1.0  # where an earlier question is open still
+_LONGEST_STEP_SECONDS = 0.2  # whoever lists looks ten times a second
 # librados begins 1,024 operations without waiting, for all that a process does (objecter_inflight_ops).
 _MOST_AT_ONCE = 128
 _MOST_OPEN = 384
@@ -50,6 +51,7 @@ class NameReads:
     def __init__(self, events: "SimpleQueue[Callable[[], None]]", unanswered: Unanswered) -> None:
         self._events = events
         self._unanswered = unanswered
+        self._time = AttendedTime(longest_step=_LONGEST_STEP_SECONDS)
         self._waiting: deque[_Reading] = deque()
         self._asked: dict[_Reading, None] = {}
 
@@ -67,7 +69,7 @@ class NameReads:
 
     def go_on(self) -> None:
         """Begin what waits, and give up what was not answered for too long."""
-        now = time.monotonic()
+        now = self._time.look()
         for reading in [reading for reading in self._asked if reading.until <= now]:
             del self._asked[reading]
             reading.then(NoAnswerError(f"Ceph has not answered for {reading.patience:.0f} s"))
@@ -105,7 +107,7 @@ class NameReads:
     def _ask(self, reading: _Reading) -> None:
         self._unanswered.add(_QUESTIONS, reading.key)
         self._asked[reading] = None
-        reading.until = time.monotonic() + reading.patience
+        reading.until = self._time.now + reading.patience
         outcome: Names | Exception | None
         try:
             outcome = reading.read.go_on()

@@ -10,14 +10,14 @@ BIN := .venv/bin
 DEBIAN := ceph-mon ceph-mgr ceph-osd ceph-common python3-rados python3-rbd python3-venv curl
 DEBIAN_TEST := chromium haproxy iproute2 nginx-light
 DEBIAN_BENCH := nghttp2-client
-DEBIAN_DRILL := iproute2
+DEBIAN_CHAOS := iproute2
 GENERATED := src/otterscale
 JAVASCRIPT := tests/javascript
 CONFORMANCE := tests/conformance
 SUITE := connectrpc.com/conformance
 SUITE_VERSION := v1.0.7
 
-.PHONY: help dev test docs bench bench-attacks bench-strangers bench-transports conformance drill lint check-generated generate lock debian debian-test debian-bench debian-drill clean
+.PHONY: help dev test test-unit docs bench bench-attacks bench-strangers bench-transports chaos conformance lint check-generated generate lock debian debian-test debian-bench debian-chaos clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -29,12 +29,15 @@ dev: .venv/installed ## Boot a throwaway Ceph, serve it, print calls to paste (A
 test: .venv/installed $(JAVASCRIPT)/gen/page.js | debian-test ## Run every test (ARGS="-n 0 -k name")
 	@$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
+test-unit: .venv/installed ## Run the tests that need no Ceph, in seconds (ARGS="-k name")
+	@$(BIN)/python -m pytest -n 0 tests/unit $(ARGS)
+
 bench: .venv/installed ## Measure the server beside the bare bindings; never fails a build (ARGS="--rows 1,3 --rounds 2")
 	@PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
 
-drill: .venv/installed debian-drill ## Break things while calls go on, and see what becomes of each call (ARGS="--only OSD --short")
+chaos: .venv/installed debian-chaos ## Break things while calls go on, and see what becomes of each call (ARGS="--only OSD --short")
 	@user=; [ "$$(id -u)" = 0 ] || user=--map-root-user; \
-	PYTHONPATH=tests unshare $$user --net sh -c 'ip link set lo up && exec "$$@"' sh $(BIN)/python -m drill $(ARGS)
+	PYTHONPATH=tests unshare $$user --net sh -c 'ip link set lo up && exec "$$@"' sh $(BIN)/python -m chaos $(ARGS)
 
 bench-strangers: .venv/installed ## Measure what wrong tokens cost those who have a right one (ARGS="--calls 1000000")
 	@PYTHONPATH=tests $(BIN)/python -m bench.strangers $(ARGS)
@@ -65,11 +68,13 @@ conformance: $(CONFORMANCE)/gen/$(SUITE_VERSION) ## Run the Connect project's co
 		suite --test-file $(CONFORMANCE)/client_certificates.yaml || status=1; \
 	done; exit $$status
 
-lint: .venv/installed ## Linters and the type checker
+lint: .venv/installed ## Linters, the arrows between the rooms, the types, and those of rados and rbd against the modules
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/buf lint proto
 	$(BIN)/mypy
+	MYPYPATH=tests/typings $(BIN)/stubtest --concise --ignore-missing-stub --ignore-unused-allowlist --allowlist tests/typings/allowlist.txt rados rbd
 
 generate: .venv/installed ## Generate the stubs from proto/ with local plugins
 	rm -rf $(GENERATED)
@@ -81,8 +86,8 @@ check-generated: .venv/installed ## Fail where the committed stubs are not what 
 	diff -r --exclude=__pycache__ "$$fresh/$(GENERATED)" $(GENERATED) || { echo 'The stubs are not current: run `make generate`.' >&2; exit 1; }
 
 docs: .venv/installed ## Write the pages that come from tables of the code and the tests
-	@PYTHONPATH=tests $(BIN)/python -m states.page > docs/states.md
-	@PYTHONPATH=tests $(BIN)/python -m documents.errors_page > docs/errors.md
+	@PYTHONPATH=tests $(BIN)/python -m integration.states.page > docs/states.md
+	@PYTHONPATH=tests $(BIN)/python -m integration.documents.errors_page > docs/errors.md
 
 lock: ## Resolve the dependencies of pyproject.toml anew
 	@tools=$$(mktemp -d); trap 'rm -rf "$$tools"' EXIT; \
@@ -113,9 +118,9 @@ $(CONFORMANCE)/gen/$(SUITE_VERSION): | .venv/installed
 debian: PACKAGES := $(DEBIAN)
 debian-test: PACKAGES := $(DEBIAN_TEST)
 debian-bench: PACKAGES := $(DEBIAN_BENCH)
-debian-drill: PACKAGES := $(DEBIAN_DRILL)
-debian-test debian-bench debian-drill: | debian
-debian debian-test debian-bench debian-drill:
+debian-chaos: PACKAGES := $(DEBIAN_CHAOS)
+debian-test debian-bench debian-chaos: | debian
+debian debian-test debian-bench debian-chaos:
 	@missing=; for package in $(PACKAGES); do \
 		[ "$$(dpkg-query -W -f '$${db:Status-Status}' $$package 2>/dev/null || true)" = installed ] || missing="$$missing $$package"; \
 	done; \

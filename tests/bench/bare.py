@@ -9,7 +9,7 @@ from typing import Any
 import rados
 import rbd
 
-from rbd_connect.ceph import object_map
+from rbd_connect.ceph.objects import object_map
 from support.cluster import POOL
 
 __all__ = ["create", "create_many", "seconds_for"]

@@ -6,7 +6,7 @@ from itertools import count
 from pathlib import Path
 
 from support.cluster import USER
-from support.tools import wait_until
+from support.waiting import wait_until
 
 from .workbench import Site
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
-from rbd_connect.server import allow_many_connections
+from rbd_connect.server.lifecycle import allow_many_connections
 from support.callers import Answer, over_connect, request
 from support.cluster import SCOPE
 from support.server import Held, Server

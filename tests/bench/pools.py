@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from functools import partial
 
 from otterscale.storage.v1.storage_pb2 import ListPoolsRequest, ListPoolsResponse
-from rbd_connect.ceph.pools import mon_command
+from rbd_connect.ceph.pools.info import mon_command
 from support.cluster import SCOPE
 
 from .monitor_log import counted

@@ -8,7 +8,7 @@ from http.client import HTTPConnection
 import grpc
 from google.protobuf.message import Message
 
-from rbd_connect.procedures import SERVICE_NAME
+from rbd_connect.rpc.methods import SERVICE_NAME
 from support.server import Server
 
 __all__ = ["WAYS", "Call", "Way", "get", "over_connect"]

@@ -18,7 +18,7 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="conformance-") as folder,
         # The server adds google.rpc.ErrorInfo to its own errors. The protocols allow that, but the suite counts the
         # details of an error, and knows of none here.
-        patch("rbd_connect.rpc.error_details", return_value=()),
+        patch("rbd_connect.rpc.deadline.error_details", return_value=()),
     ):
         asyncio.run(_serve(_read(), Path(folder)))
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from rbd_connect.access.grants import Granted
-from rbd_connect.caller import Caller, calling
-from rbd_connect.front import Front
-from rbd_connect.procedures import Api, Procedure
+from rbd_connect.auth.grants import Granted
+from rbd_connect.rpc.caller import Caller, calling
+from rbd_connect.rpc.methods import Api, Procedure
+from rbd_connect.rpc.pipeline import Front
 
 from .gen.service_connect import ConformanceServiceASGIApplication
 from .gen.service_pb2 import DESCRIPTOR, UnaryRequest

@@ -4,17 +4,17 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
-from rbd_connect.calls import Calls
-from rbd_connect.listening import bind, connections_for_each
-from rbd_connect.readiness import Readiness
-from rbd_connect.setting_types import Address
-from rbd_connect.settings import LimitSettings, Settings, TlsSettings
-from rbd_connect.transports.grpc_server import GrpcServer
-from rbd_connect.transports.http import application
-from rbd_connect.transports.http_probes import Probes
-from rbd_connect.transports.http_server import HttpServer
-from rbd_connect.transports.proxies import Proxies
-from rbd_connect.transports.tls import Tls
+from rbd_connect.config.settings import LimitSettings, Settings, TlsSettings
+from rbd_connect.config.types import Address
+from rbd_connect.dispatch.dispatcher import Calls
+from rbd_connect.dispatch.readiness import Readiness
+from rbd_connect.transport.grpc.server import GrpcServer
+from rbd_connect.transport.http.app import application
+from rbd_connect.transport.http.probes import Probes
+from rbd_connect.transport.http.server import HttpServer
+from rbd_connect.transport.listening import bind, connections_for_each
+from rbd_connect.transport.tls import Tls
+from rbd_connect.transport.trusted_proxies import Proxies
 
 from .front import ConformanceFront
 from .gen.config_pb2 import PROTOCOL_GRPC

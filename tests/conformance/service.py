@@ -8,9 +8,9 @@ from google.protobuf import symbol_database
 from google.protobuf.any_pb2 import Any
 from google.protobuf.message import Message
 
-from rbd_connect import rpc
-from rbd_connect.caller import current_caller
-from rbd_connect.errors import ServiceError
+from rbd_connect.model.errors import ServiceError
+from rbd_connect.rpc import deadline as rpc
+from rbd_connect.rpc.caller import current_caller
 
 from .gen.config_pb2 import Code as CodeNumber
 from .gen.service_connect import ConformanceService

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from connectrpc.request import RequestContext
 
-from rbd_connect.transports import grpc_caller
+from rbd_connect.transport.grpc import caller as grpc_caller
 
 if TYPE_CHECKING:
     from asgiref.typing import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope

@@ -20,7 +20,8 @@ from rbd_connect.devcluster import DevCluster
 from support.attacks import attacked, call, calls_beside
 from support.clients import CALLS
 from support.server import Held, Server, descriptors_of, run_server
-from support.tools import wait_until, write_scope
+from support.tools import write_scope
+from support.waiting import wait_until
 from support.wire import connected, http1_bytes, read_http1, valid
 
 SECONDS = 2.0

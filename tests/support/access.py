@@ -4,7 +4,7 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-from rbd_connect.access import tokens
+from rbd_connect.auth import tokens
 
 from .secrets import SECRETS
 from .server import COMMAND

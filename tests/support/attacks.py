@@ -21,7 +21,7 @@ import h2.config
 import h2.connection
 import h2.errors
 
-from rbd_connect.server import allow_many_connections
+from rbd_connect.server.lifecycle import allow_many_connections
 
 from .server import PROCEDURE, Server
 from .wire import http1_bytes, read_http1, valid

@@ -25,7 +25,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from otterscale.storage.v1.storage_connect import StorageServiceClientSync
-from rbd_connect.procedures import PROCEDURES
+from rbd_connect.rpc.methods import PROCEDURES
 
 from .server import PROCEDURE, Server
 

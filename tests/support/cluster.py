@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from rbd_connect.ceph.cluster import ClusterConfig
+from rbd_connect.config.cluster import ClusterConfig
 from rbd_connect.devcluster import DevCluster, Shape
 
 __all__ = ["CAPS", "POOL", "QUICK", "SCOPE", "USER", "booted", "config_of"]

@@ -12,7 +12,8 @@ import rados
 
 from rbd_connect.devcluster import DevCluster
 
-from .tools import Tools, wait_until
+from .tools import Tools
+from .waiting import wait_until
 
 __all__ = ["add_to_directory", "listed_names", "mon_command", "new_pools", "rbd_bytes", "sick"]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from .tools import wait_until
+from .waiting import wait_until
 
 __all__ = ["envoy", "free_ports", "haproxy", "nginx"]
 

@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -133,14 +132,6 @@ def frozen(daemon: Daemon) -> Iterator[None]:
         yield
     finally:
         daemon.send_signal(signal.SIGCONT)
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
-    """Return as soon as a condition holds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds} s in vain"
-        time.sleep(0.02)
 
 
 @contextmanager

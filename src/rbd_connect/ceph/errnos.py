@@ -1,30 +1,27 @@
-"""The one table from what librados and librbd raise to what a client is told, and the one border that errors cross."""
+"""The one table of errnos: what each means to a client, and what it tells about the connection."""
 
 import errno
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-import rados
-import rbd
 from connectrpc.code import Code
 
-from ..errors import CephError
-from ..progress import current
+from rbd_connect.model.errors import CephError
 
 __all__ = [
-    "ERRNO_OF_CLASS",
+    "LOST",
     "MEANINGS",
+    "NOT_UTF8",
+    "OUTCOME_UNKNOWN",
+    "TIMED_OUT",
     "UNREACHABLE",
     "Meaning",
-    "ceph_errors",
-    "errno_of",
+    "NotConnectedError",
     "has_timed_out",
     "is_connection_lost",
     "is_denied",
     "is_unreachable",
-    "tells_of_lost_connection",
 ]
 
 
@@ -57,16 +54,16 @@ _QUOTA = Meaning(
 _FULL = Meaning(Code.RESOURCE_EXHAUSTED, "NO_SPACE", "The Ceph cluster or pool is full.")
 _SERVER_FULL = Meaning(Code.RESOURCE_EXHAUSTED, "SERVER_EXHAUSTED", "The server has run out of memory or descriptors.")
 _LOCK = Meaning(Code.UNAVAILABLE, "LOCK_UNAVAILABLE", "The image's exclusive lock cannot be had at the moment.")
-_LOST = Meaning(Code.UNAVAILABLE, "CONNECTION_LOST", "The connection to the Ceph cluster was lost.")
-_TIMED_OUT = Meaning(Code.UNAVAILABLE, "CEPH_TIMED_OUT", "The Ceph cluster did not answer in time. Nothing was done.")
-_UNKNOWN = Meaning(
+LOST = Meaning(Code.UNAVAILABLE, "CONNECTION_LOST", "The connection to the Ceph cluster was lost.")
+TIMED_OUT = Meaning(Code.UNAVAILABLE, "CEPH_TIMED_OUT", "The Ceph cluster did not answer in time. Nothing was done.")
+OUTCOME_UNKNOWN = Meaning(
     Code.UNAVAILABLE,
     "OUTCOME_UNKNOWN",
     "The Ceph cluster was lost while it worked on the call. It may still be done.",
 )
 _TRY_AGAIN = Meaning(Code.UNAVAILABLE, "TRY_AGAIN", "The Ceph cluster asks to try again.")
 _CANCELED = Meaning(Code.ABORTED, "OPERATION_CANCELED", "Ceph gave the operation up.")
-_NOT_UTF8 = Meaning(
+NOT_UTF8 = Meaning(
     Code.FAILED_PRECONDITION, "NAME_NOT_UTF8", "A name that Ceph has is not UTF-8, so it cannot be told or acted upon."
 )
 _POOL_MISSING = Meaning(Code.FAILED_PRECONDITION, "POOL_MISSING", "A pool that this needs does not exist any more.")
@@ -101,18 +98,18 @@ MEANINGS: Mapping[int, Meaning] = MappingProxyType(
         # snapshot.py.
         errno.EROFS: _LOCK,
         # EBLOCKLISTED is ESHUTDOWN (src/include/rados.h).
-        errno.ESHUTDOWN: _LOST,
-        errno.ENOTCONN: _LOST,
-        errno.ECONNABORTED: _LOST,
-        errno.ECONNREFUSED: _LOST,
-        errno.ECONNRESET: _LOST,
-        errno.EPIPE: _LOST,
-        errno.EHOSTDOWN: _LOST,
-        errno.EHOSTUNREACH: _LOST,
-        errno.ENETDOWN: _LOST,
-        errno.ENETUNREACH: _LOST,
-        errno.ENXIO: _LOST,
-        errno.ETIMEDOUT: _TIMED_OUT,
+        errno.ESHUTDOWN: LOST,
+        errno.ENOTCONN: LOST,
+        errno.ECONNABORTED: LOST,
+        errno.ECONNREFUSED: LOST,
+        errno.ECONNRESET: LOST,
+        errno.EPIPE: LOST,
+        errno.EHOSTDOWN: LOST,
+        errno.EHOSTUNREACH: LOST,
+        errno.ENETDOWN: LOST,
+        errno.ENETUNREACH: LOST,
+        errno.ENXIO: LOST,
+        errno.ETIMEDOUT: TIMED_OUT,
         errno.EAGAIN: _TRY_AGAIN,
         errno.EINTR: _TRY_AGAIN,
         errno.EINPROGRESS: _TRY_AGAIN,
@@ -121,64 +118,21 @@ MEANINGS: Mapping[int, Meaning] = MappingProxyType(
         errno.ECANCELED: _CANCELED,
         errno.EIO: _IO,
         # librbd answers EBADMSG where the reply to its notification never came.
-        errno.EBADMSG: _TIMED_OUT,
+        errno.EBADMSG: TIMED_OUT,
         errno.EILSEQ: _IO,
         errno.ENODATA: _IO,
     }
 )
 
-# The bindings' errors that come without an errno: their own objects were closed under a call, or they cut a write
-# short.
-ERRNO_OF_CLASS: Mapping[type[Exception], int] = MappingProxyType(
-    {
-        rados.RadosStateError: errno.ESHUTDOWN,
-        rados.IoctxStateError: errno.ESHUTDOWN,
-        rados.ObjectStateError: errno.ESHUTDOWN,
-        rados.NotConnected: errno.ESHUTDOWN,
-        rbd.IncompleteWriteError: errno.EIO,
-    }
-)
-
-
-def errno_of(error: Exception) -> int | None:
-    """Give a binding's error as a positive errno, or None where it has none."""
-    number = getattr(error, "errno", None)
-    if isinstance(number, int) and number:
-        return abs(number)
-    return next((number for kind, number in ERRNO_OF_CLASS.items() if isinstance(error, kind)), None)
-
-
-@contextmanager
-def ceph_errors() -> Iterator[None]:
-    """Turn what librados and librbd raise into a CephError.
-
-    What the table does not know passes unchanged: it is a defect, to be logged.
-    """
-    try:
-        yield
-    except (rados.Error, rbd.Error) as error:
-        number = errno_of(error)
-        meaning = None if number is None else MEANINGS.get(number)
-        if meaning is None:
-            raise
-        raise _ceph_error(meaning, number) from error
-    except UnicodeDecodeError as error:
-        raise _ceph_error(_NOT_UTF8, None) from error
-
-
-def tells_of_lost_connection(error: Exception) -> bool:
-    """Say whether a binding's error tells that nothing will succeed on the connection any more."""
-    return MEANINGS.get(errno_of(error) or 0) is _LOST
-
 
 def is_connection_lost(error: Exception | None) -> bool:
     """Say whether an error tells that nothing will succeed on the connection any more."""
-    return isinstance(error, CephError) and MEANINGS.get(error.errno or 0) is _LOST
+    return isinstance(error, CephError) and MEANINGS.get(error.errno or 0) is LOST
 
 
 def has_timed_out(error: Exception | None) -> bool:
     """Say whether an error tells that Ceph did not answer in time. It may do later what it was asked for."""
-    return isinstance(error, CephError) and MEANINGS.get(error.errno or 0) is _TIMED_OUT and not is_unreachable(error)
+    return isinstance(error, CephError) and MEANINGS.get(error.errno or 0) is TIMED_OUT and not is_unreachable(error)
 
 
 def is_unreachable(error: Exception | None) -> bool:
@@ -191,8 +145,9 @@ def is_denied(error: Exception | None) -> bool:
     return isinstance(error, CephError) and error.reason == _CAPS.reason
 
 
-def _ceph_error(meaning: Meaning, number: int | None) -> CephError:
-    progress = current()
-    if progress is not None and progress.changes and meaning in {_LOST, _TIMED_OUT}:
-        meaning = _UNKNOWN
-    return CephError(meaning.code, meaning.reason, meaning.message, number)
+class NotConnectedError(CephError):
+    """The cluster was not connected to. ``cause`` says why and what to do: for the log, since it names files."""
+
+    def __init__(self, meaning: Meaning, number: int | None, cause: str) -> None:
+        super().__init__(meaning.code, meaning.reason, meaning.message, number)
+        self.cause = cause

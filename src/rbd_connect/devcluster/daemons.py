@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
-from rbd_connect.errors import StartError
+from rbd_connect.model.errors import StartError
 
 __all__ = ["Daemon", "DevClusterError", "deferred_signals", "run"]
 

@@ -1,0 +1,1 @@
+"""The connection to a cluster: keys, options, why it fails, whether the OSDs answer."""

@@ -1,0 +1,1 @@
+"""Images: creating, resizing, deleting and describing one."""

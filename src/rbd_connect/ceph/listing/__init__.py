@@ -1,0 +1,1 @@
+"""Listing all images of a cluster, as far as Ceph answers."""

@@ -1,0 +1,1 @@
+"""One change of an image at a time, across servers."""

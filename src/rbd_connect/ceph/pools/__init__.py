@@ -1,0 +1,1 @@
+"""Pools: what the monitors say of them, and opening one for a call."""

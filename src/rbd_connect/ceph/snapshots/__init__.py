@@ -1,0 +1,1 @@
+"""Snapshots: creating, deleting, protecting and describing one, and rolling back to it."""

@@ -1,0 +1,1 @@
+"""What has nothing to do with Ceph or RPC: logging, timers, the context of a call."""

@@ -1,0 +1,1 @@
+"""Values that everything may know: names, layouts, resources, errors and their reasons."""

@@ -1,0 +1,1 @@
+"""How calls come in: Connect and gRPC-Web over HTTP/1.1 (``http``), gRPC over HTTP/2 (``grpc``)."""

@@ -1,1 +1,0 @@
-"""Drills: faults on a throwaway cluster while calls go on, and what became of each call; `make drill` runs them."""

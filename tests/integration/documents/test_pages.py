@@ -1,0 +1,47 @@
+"""The pages that are written from tables say what the tables say, and links lead somewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from rbd_connect.model.reasons import REASONS
+
+from .errors_page import page
+
+ROOT = Path(__file__).parents[3]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+_LINK = re.compile(r"\[[^\]]+\]\(([^)\s#]*)(?:#([^)\s]+))?\)")
+
+
+def test_the_page_of_errors_has_the_table_of_reasons() -> None:
+    assert (ROOT / "docs" / "errors.md").read_text(encoding="utf-8") == page(), "run `make docs`"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_reasons_that_documents_name_exist(document: Path) -> None:
+    """A reason is in code type, in capitals; so are some variables and kinds of details, which have no underscore."""
+    named = set(re.findall(r"`([A-Z]+(?:_[A-Z0-9]+)+)`", document.read_text(encoding="utf-8")))
+    assert {name for name in named - OTHERS if not name.startswith("RBD_CONNECT_")} <= REASONS.keys()
+
+
+# Kinds of details, and words of Linux.
+OTHERS = {"GROUP_SNAPSHOT", "MIRROR_SNAPSHOT", "TRASH_SNAPSHOT", "PR_SET_DUMPABLE", "RLIMIT_CORE"}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_to_files_and_headings(document: Path) -> None:
+    for target, heading in _LINK.findall(document.read_text(encoding="utf-8")):
+        if "://" in target:
+            continue
+        path = (document.parent / target) if target else document
+        assert path.exists(), target
+        if heading:
+            assert heading in headings(path), f"{target}#{heading}"
+
+
+def headings(path: Path) -> set[str]:
+    """The anchors of a page's headings, as they are made from their text."""
+    lines = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", line.lower()).replace(" ", "-") for line in lines}

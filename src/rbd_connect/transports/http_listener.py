@@ -11,7 +11,6 @@ from asyncio.sslproto import SSLProtocol
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
 
 from ..listening import close_listener
 from .awaiting import first_record
@@ -47,7 +46,7 @@ class HttpListener:
         self._room = Room(size)
         self._handshakes = Room(limits.handshakes)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._connecting: set[asyncio.Task[Any]] = set()
+        self._connecting: set[asyncio.Task[bool]] = set()
         self._failures = 0
         self._logged = float("-inf")
         if self._context is not None:
@@ -166,25 +165,28 @@ class HttpListener:
         Its transports know it by its descriptor's number, which another connection has as soon as it is closed. So
         where this is cancelled, the connection is shut down: asyncio reads its end, and closes what it has made.
         """
-        seconds = None if self._context is None else self._limits.header_timeout
-        connecting = asyncio.create_task(
-            asyncio.get_running_loop().connect_accepted_socket(
-                lambda: self._make_protocol(peer, place), connection, ssl=self._context, ssl_handshake_timeout=seconds
-            )
-        )
+        connecting = asyncio.create_task(self._has_transport(connection, peer, place))
         self._connecting.add(connecting)
-        connecting.add_done_callback(self._connected)
+        connecting.add_done_callback(self._connecting.discard)
         try:
-            await asyncio.shield(connecting)
+            if not await asyncio.shield(connecting):
+                raise ConnectionError("TLS failed")
         except asyncio.CancelledError:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
             raise
 
-    def _connected(self, task: "asyncio.Task[Any]") -> None:
-        self._connecting.discard(task)
-        if not task.cancelled():
-            task.exception()  # whoever waits for it has it, and nobody may
+    async def _has_transport(self, connection: socket.socket, peer: Peer, place: Place) -> bool:
+        """Say whether a connection has its transport, TLS and all."""
+        seconds = None if self._context is None else self._limits.header_timeout
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: self._make_protocol(peer, place), connection, ssl=self._context, ssl_handshake_timeout=seconds
+            )
+        except OSError as error:  # as ssl.SSLError is
+            error.__traceback__ = None  # its frames have the future that has it, and all of TLS's memory
+            return False
+        return True
 
     def _say(self, message: str, *values: object) -> None:
         """Log what happens to many connections, and seldom."""

@@ -26,14 +26,14 @@ from rbd_connect.server.lifecycle import allow_many_connections
 from .server import PROCEDURE, Server
 from .wire import http1_bytes, read_http1, valid
 
-__all__ = ["ATTACKS", "Calls", "attacked", "call", "calls_beside"]
+__all__ = ["ATTACKS", "Calls", "attacked", "begin_of_tls", "call", "calls_beside"]
 
 Attack = Callable[[str], Awaitable[None]]
 
 _HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100)
 
 
-def _hello() -> bytes:
+def begin_of_tls() -> bytes:
     """Give what a client begins TLS with."""
     sent = ssl.MemoryBIO()
     with suppress(ssl.SSLWantReadError):
@@ -180,8 +180,8 @@ ATTACKS: dict[str, tuple[str, Attack]] = {
     "silent-8000": ("http", partial(_at_once, 8000, _silence)),
     "half-a-handshake-8000": ("http", partial(_at_once, 8000, partial(_silence, first=_HELLO))),
     "half-a-handshake-1000": ("http", partial(_at_once, 1000, partial(_silence, first=_HELLO))),
-    "hello-alone-300": ("http", partial(_at_once, 300, partial(_silence, first=_hello()))),
-    "hello-alone-8000": ("http", partial(_at_once, 8000, partial(_silence, first=_hello()))),
+    "hello-alone-300": ("http", partial(_at_once, 300, partial(_silence, first=begin_of_tls()))),
+    "hello-alone-8000": ("http", partial(_at_once, 8000, partial(_silence, first=begin_of_tls()))),
     "silent-grpc-8000": ("grpc", partial(_at_once, 8000, _silence)),
     "resets": ("grpc", partial(_at_once, 2, _resets)),
     "watches": ("grpc", partial(_at_once, 20, partial(_streams, path=_WATCH, number=500))),

@@ -4,8 +4,9 @@ from rbd_connect.transport.http.connection_limit import Place, Room
 
 
 def entered(room: Room, gone: list[str], name: str) -> Place:
-    place = room.enter(lambda: gone.append(name))
+    place = room.enter()
     assert place is not None
+    place.give_way = lambda: gone.append(name)
     return place
 
 
@@ -16,6 +17,21 @@ def test_the_silent_give_way_first_and_of_them_the_oldest() -> None:
         entered(room, gone, name)
     assert gone == ["silent 1", "silent 2"]
     assert len(room.taken) == 3
+
+
+def test_those_that_were_answered_give_way_before_all_others() -> None:
+    room, gone = Room(3), list[str]()
+    entered(room, gone, "silent")
+    for name in ("answered", "answered later"):
+        entered(room, gone, name).end()
+    for name in ("new", "newer", "newest"):
+        entered(room, gone, name)
+    assert gone == ["answered", "answered later", "silent"]
+    gone_already = room.enter()
+    assert gone_already is not None
+    gone_already.leave()
+    gone_already.end()
+    assert not room.ending
 
 
 def test_then_who_has_waited_longest() -> None:
@@ -35,8 +51,8 @@ def test_who_serves_a_request_is_kept_and_others_are_refused() -> None:
     room, gone = Room(1), list[str]()
     place = entered(room, gone, "served")
     place.serve()
-    assert room.enter(lambda: None) is None
+    assert room.enter() is None
     place.leave()
     place.leave()
-    assert room.enter(lambda: None) is not None
+    assert room.enter() is not None
     assert not gone

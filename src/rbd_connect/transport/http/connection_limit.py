@@ -1,12 +1,19 @@
 """Room for connections: so many and no more, and where it is full, the one that has waited longest gives way.
 
 So a stranger who opens connections and sends nothing takes them from himself: whoever sends a request is served before
-his turn to give way comes.
+his turn to give way comes. Nor do those take any who were answered, and do not end their side.
 """
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["Place", "Room"]
+
+
+def _have_nothing_to_end() -> None:
+    pass
 
 
 class Place:
@@ -14,9 +21,10 @@ class Place:
 
     __slots__ = ("_room", "give_way")
 
-    def __init__(self, room: "Room", give_way: Callable[[], object]) -> None:
+    def __init__(self, room: "Room") -> None:
         self._room = room
-        self.give_way = give_way
+        # Called where the place is taken away.
+        self.give_way: Callable[[], object] = _have_nothing_to_end
 
     def wait(self) -> None:
         """Say that the client has sent something, and has to send more. It waits since it first said so."""
@@ -28,9 +36,16 @@ class Place:
         self._room.silent.pop(self, None)
         self._room.waiting.pop(self, None)
 
+    def end(self) -> None:
+        """Say that the last answer was given, and the client has to end its side. It may be said more than once."""
+        self.serve()
+        if self in self._room.taken:
+            self._room.ending.setdefault(self)
+
     def leave(self) -> None:
         """Say that the connection is no more. It may be said more than once."""
         self.serve()
+        self._room.ending.pop(self, None)
         self._room.taken.discard(self)
 
 
@@ -40,22 +55,24 @@ class Room:
     def __init__(self, size: int) -> None:
         self._size = size
         self.taken: set[Place] = set()
-        # Both in the order in which they began to wait. The silent have not sent a byte; they give way before others.
+        # All in the order in which they began to wait. Those that are ending give way first, then those that have not
+        # sent a byte.
+        self.ending: dict[Place, None] = {}
         self.silent: dict[Place, None] = {}
         self.waiting: dict[Place, None] = {}
 
-    def enter(self, give_way: Callable[[], object]) -> Place | None:
-        """Give a place, silent yet, or None where all serve requests. ``give_way`` is called where it is taken away."""
+    def enter(self) -> Place | None:
+        """Give a place, silent yet, or None where all serve requests."""
         if len(self.taken) >= self._size and not self.make_room():
             return None
-        place = Place(self, give_way)
+        place = Place(self)
         self.taken.add(place)
         self.silent[place] = None
         return place
 
     def make_room(self) -> bool:
         """Have the one that has waited longest give way. Say whether there was one."""
-        longest = next(iter(self.silent or self.waiting), None)
+        longest = next(iter(self.ending or self.silent or self.waiting), None)
         if longest is None:
             return False
         longest.leave()

@@ -9,6 +9,8 @@ import socket
 import time
 from asyncio.sslproto import SSLProtocol
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from functools import partial
 
 from rbd_connect.transport.listening import close_listener
 from rbd_connect.transport.peer import Peer
@@ -45,6 +47,7 @@ class HttpListener:
         self._room = Room(size)
         self._handshakes = Room(limits.handshakes)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._connecting: set[asyncio.Task[bool]] = set()
         self._failures = 0
         self._logged = float("-inf")
         if self._context is not None:
@@ -99,59 +102,92 @@ class HttpListener:
         self._say("cannot accept connections: %s", error.strerror)
 
     def _take(self, connection: socket.socket) -> None:
-        task: asyncio.Task[None] | None = None
-
-        def give_up() -> None:
-            if task is not None:
-                task.cancel()
-
-        place = self._room.enter(give_up)
+        place = self._room.enter()
         if place is None:
             connection.close()
             self._say("connections are refused: all %d are in use", len(self._room.taken))
             return
         task = asyncio.get_running_loop().create_task(self._serve(connection, place))
+        place.give_way = task.cancel
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(partial(self._ended, connection, place))
+
+    def _ended(self, connection: socket.socket, place: Place, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if task.cancelled():  # before it began, or it would have cleaned up itself
+            place.leave()
+            connection.close()
 
     async def _serve(self, connection: socket.socket, place: Place) -> None:
         """Bring a connection to where its protocol has it; TLS and all, in the time for a request's headers."""
-        handed_over = False
+        is_served = False
         try:
             async with asyncio.timeout(self._limits.header_timeout):
-                peer = await self._introduce(connection)
+                peer = await self._begin(connection)
                 if self._context is None:
                     await self._connect(connection, peer, place)
                 else:
                     await self._shake_hands(connection, peer, place)
-            handed_over = True
+            is_served = True
         except (OSError, TimeoutError, asyncio.CancelledError):
             # ssl.SSLError is an OSError. A cancellation ends here as well: kept by the task, it would keep the frames,
             # and with them TLS's memory, until the garbage collector comes.
             pass
         finally:
-            if not handed_over:
+            if not is_served:
                 place.leave()
-                connection.close()
+
+    async def _begin(self, connection: socket.socket) -> Peer:
+        """Say who is at the other end. Where TLS is spoken, wait until the client does: silence takes no memory."""
+        try:
+            peer = await self._introduce(connection)
+            if self._context is not None:
+                await first_record(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return peer
 
     async def _shake_hands(self, connection: socket.socket, peer: Peer, place: Place) -> None:
-        """Start TLS when the client has, so that one that is silent takes no memory for it, and no turn."""
-        await first_record(connection)
         place.wait()
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - it is a coroutine's
-        turn = self._handshakes.enter(task.cancel)
+        turn = self._handshakes.enter()
         assert turn is not None  # noqa: S101 - nobody in that room serves
+        turn.give_way = task.cancel
         try:
             await self._connect(connection, peer, place)
         finally:
             turn.leave()
 
     async def _connect(self, connection: socket.socket, peer: Peer, place: Place) -> None:
+        """Give a connection its transport. From here on the socket is asyncio's, and asyncio alone closes it.
+
+        Its transports know it by its descriptor's number, which another connection has as soon as it is closed. So
+        where this is cancelled, the connection is shut down: asyncio reads its end, and closes what it has made.
+        """
+        connecting = asyncio.create_task(self._has_transport(connection, peer, place))
+        self._connecting.add(connecting)
+        connecting.add_done_callback(self._connecting.discard)
+        try:
+            if not await asyncio.shield(connecting):
+                raise ConnectionError("TLS failed")
+        except asyncio.CancelledError:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            raise
+
+    async def _has_transport(self, connection: socket.socket, peer: Peer, place: Place) -> bool:
+        """Say whether a connection has its transport, TLS and all."""
         seconds = None if self._context is None else self._limits.header_timeout
-        await asyncio.get_running_loop().connect_accepted_socket(
-            lambda: self._make_protocol(peer, place), connection, ssl=self._context, ssl_handshake_timeout=seconds
-        )
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: self._make_protocol(peer, place), connection, ssl=self._context, ssl_handshake_timeout=seconds
+            )
+        except OSError as error:  # as ssl.SSLError is
+            error.__traceback__ = None  # its frames have the future that has it, and all of TLS's memory
+            return False
+        return True
 
     def _say(self, message: str, *values: object) -> None:
         """Log what happens to many connections, and seldom."""

@@ -161,7 +161,9 @@ class HttpConnection(H11Protocol):
     def _settle(self) -> None:
         """Start or stop the clock by what the client has to send now."""
         state = self.conn.their_state
-        if self._is_answering and state in {h11.DONE, h11.MUST_CLOSE}:
+        if self.transport.is_closing():
+            self._place.end()
+        elif self._is_answering and state in {h11.DONE, h11.MUST_CLOSE}:
             self._place.serve()
         else:
             self._place.wait()
@@ -191,6 +193,7 @@ class HttpConnection(H11Protocol):
             self.transport.drop()
         else:
             self.transport.close()
+        self._settle()
 
     def _look(self) -> None:
         """See whether a client that ended its side is still there, and ask where the kernel cannot know."""

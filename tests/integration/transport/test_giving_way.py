@@ -16,7 +16,8 @@ from rbd_connect.devcluster import DevCluster
 from support.attacks import begin_of_tls, call
 from support.server import Server, descriptors_of, run_server
 from support.tls import Files
-from support.tools import wait_until, write_scope
+from support.tools import write_scope
+from support.waiting import wait_until
 from support.wire import connected, http1_bytes, valid
 
 ROOM = 40

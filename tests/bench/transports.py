@@ -110,11 +110,9 @@ def loads(server: Server, folder: Path) -> Iterator[Load]:
         return ("--data", str(path), "--header", f"Content-Type: application/{name}")
 
     yield Load(BASELINE, ("--h1", server.url + BASELINE))
-    yield Load(
-        "Connect JSON", ("--h1", *version, *body("json", json.dumps(REQUEST).encode()), server.procedure_url), 404
-    )
-    yield Load("Connect binary", ("--h1", *version, *body("proto", message), server.procedure_url), 404)
-    yield Load("gRPC-Web", ("--h1", *body("grpc-web", prefixed), server.procedure_url))
+    yield Load("Connect JSON", ("--h1", *version, *body("json", json.dumps(REQUEST).encode()), server.method_url), 404)
+    yield Load("Connect binary", ("--h1", *version, *body("proto", message), server.method_url), 404)
+    yield Load("gRPC-Web", ("--h1", *body("grpc-web", prefixed), server.method_url))
     grpc = ("--header", "te: trailers", *body("grpc", prefixed), f"http://{server.grpc_address}/{PROCEDURE}")
     yield Load("gRPC", grpc)
     yield Load("gRPC, 1 connection", grpc, connections=1)

@@ -1,4 +1,4 @@
-"""Calls of any procedure, whose replies are taken in and not read: to read them is no work of the server's."""
+"""Calls of any method, whose replies are taken in and not read: to read them is no work of the server's."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -15,7 +15,7 @@ __all__ = ["WAYS", "Call", "Way", "get", "over_connect"]
 
 _BINARY = {"Content-Type": "application/proto", "Connect-Protocol-Version": "1"}
 
-# Called with a procedure's name and a request, gives the reply as it came. For one thread.
+# Called with a method's name and a request, gives the reply as it came. For one thread.
 Call = Callable[[str, Message], bytes]
 Way = Callable[[Server], AbstractContextManager[Call]]
 
@@ -38,7 +38,7 @@ WAYS: Mapping[str, Way] = {"Connect": over_connect, "gRPC": over_grpc}
 
 
 def get(connection: HTTPConnection, path: str) -> bytes:
-    """Ask by HTTP for what is no procedure."""
+    """Ask by HTTP for what is no method."""
     connection.request("GET", path)
     return _content(connection)
 

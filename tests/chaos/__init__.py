@@ -1,1 +1,1 @@
-"""Drills: faults on a throwaway cluster while calls go on, and what became of each call; `make chaos` runs them."""
+"""Scenarios: faults on a throwaway cluster while calls go on, and what became of each call; `make chaos` runs them."""

@@ -1,4 +1,4 @@
-"""Other calls that go on during a drill: images that are resized, rolled back, and rid of their snapshots."""
+"""Other calls that go on during a scenario: images that are resized, rolled back, and rid of their snapshots."""
 
 import threading
 import time
@@ -16,7 +16,7 @@ from support.cluster import SCOPE
 from support.server import Server
 from support.tools import Tools
 
-from .verdict import TROUBLE
+from .findings import TROUBLE
 
 __all__ = ["changes"]
 

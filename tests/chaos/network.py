@@ -125,7 +125,7 @@ def _tun(name: str) -> Iterator[int]:
     try:
         descriptor = os.open("/dev/net/tun", os.O_RDWR)
     except OSError as error:
-        raise click.ClickException(f"the drills of the network need /dev/net/tun: {error.strerror}") from error
+        raise click.ClickException(f"the scenarios of the network need /dev/net/tun: {error.strerror}") from error
     try:
         fcntl.ioctl(descriptor, _TUNSETIFF, struct.pack("16sH", name.encode(), _IFF_TUN | _IFF_NO_PI))
         yield descriptor

@@ -1,4 +1,4 @@
-"""All drills, by the stage that they need."""
+"""All scenarios, by the environment that they need."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -7,26 +7,26 @@ from functools import partial
 
 from support.cluster import QUICK
 
-from .drills import Drill
+from .environment import Environment, Pace, running_environment, staged_on_two_hosts
 from .faults import changes, client, daemons, images, links, locks, servers, space
-from .stage import Pace, Stage, staged, staged_on_two_hosts
+from .scenario import Scenario
 
 __all__ = ["PROGRAM"]
 
-PROGRAM: Sequence[tuple[Callable[[Pace], AbstractContextManager[Stage]], Sequence[Drill]]] = (
+PROGRAM: Sequence[tuple[Callable[[Pace], AbstractContextManager[Environment]], Sequence[Scenario]]] = (
     (
-        staged,
+        running_environment,
         (
-            *daemons.DRILLS,
-            *client.DRILLS,
-            *images.DRILLS,
-            *space.DRILLS,
-            *locks.DRILLS,
-            *servers.DRILLS,
-            *changes.DRILLS,
+            *daemons.SCENARIOS,
+            *client.SCENARIOS,
+            *images.SCENARIOS,
+            *space.SCENARIOS,
+            *locks.SCENARIOS,
+            *servers.SCENARIOS,
+            *changes.SCENARIOS,
         ),
     ),
-    (partial(staged, shape=replace(QUICK, monitors=3)), daemons.LEADER_DRILLS),
-    (partial(staged, shape=space.TINY), space.TINY_DRILLS),
-    (staged_on_two_hosts, links.DRILLS),
+    (partial(running_environment, shape=replace(QUICK, monitors=3)), daemons.LEADER_DRILLS),
+    (partial(running_environment, shape=space.TINY), space.TINY_DRILLS),
+    (staged_on_two_hosts, links.SCENARIOS),
 )

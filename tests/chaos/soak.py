@@ -13,10 +13,10 @@ from statistics import median
 from support.callers import Caller, request
 from support.server import Held
 
+from .environment import Environment, Pace, Trial
 from .faults import client, daemons, servers
-from .stage import Pace, Scene, Stage
+from .findings import TROUBLE, Findings, evaluate, look
 from .traffic import Traffic
-from .verdict import TROUBLE, Verdict, judge, look
 
 __all__ = ["Soaked", "growth", "soak"]
 
@@ -31,9 +31,9 @@ _MAY_GROW = 1.25
 _SHOWN_CHARACTERS = 2000
 
 _FAULTS = (
-    *(drill for drill in daemons.DRILLS if "timeouts" not in drill.name),
-    *client.DRILLS[:3],
-    *(drill for drill in servers.DRILLS if "worker" in drill.name),
+    *(scenario for scenario in daemons.SCENARIOS if "timeouts" not in scenario.name),
+    *client.SCENARIOS[:3],
+    *(scenario for scenario in servers.SCENARIOS if "worker" in scenario.name),
 )
 
 # What a call of each other kind is answered, unless the cluster is in trouble.
@@ -44,7 +44,7 @@ _ALWAYS: Mapping[str, str] = {"again": "SNAPSHOT_EXISTS", "no image": "IMAGE_NOT
 class Soaked:
     """What a soak showed. ``heals`` has the seconds to heal after each fault, by the fault's name."""
 
-    verdict: Verdict
+    findings: Findings
     calls: int
     heals: list[tuple[str, float | None]]
     held: list[Held]
@@ -86,34 +86,34 @@ class _Mixed(Traffic):
             self.others.append((kind, answer.reason or answer.code))
 
 
-def soak(stage: Stage, seed: int, seconds: float, say: Callable[[float], None]) -> Soaked:
+def soak(environment: Environment, seed: int, seconds: float, say: Callable[[float], None]) -> Soaked:
     """Soak for so many seconds. ``say`` is told how many have passed."""
     chance = random.Random(seed)  # noqa: S311 - no secret
-    images = stage.new_images(_CALLERS // 2 * (2 + int(seconds * _CALLS_A_SECOND / _CALLS_ON_AN_IMAGE)))
+    images = environment.new_images(_CALLERS // 2 * (2 + int(seconds * _CALLS_A_SECOND / _CALLS_ON_AN_IMAGE)))
     traffic = _Mixed(seed, images)
-    quiet_image, witness = stage.new_images(2)
-    scene = Scene(stage, images, quiet_image, witness, traffic)
+    quiet_image, witness = environment.new_images(2)
+    trial = Trial(environment, images, quiet_image, witness, traffic)
     heals: list[tuple[str, float | None]] = []
-    with _sampled(stage) as held, traffic.on(stage.server, images[: _CALLERS // 2], _CALLERS):
+    with _sampled(environment) as held, traffic.on(environment.server, images[: _CALLERS // 2], _CALLERS):
         started = time.monotonic()
         while time.monotonic() < started + seconds:
             fault = chance.choice(_FAULTS)
             pace = Pace(calm=1.0, frozen=chance.uniform(1, 10), down=chance.uniform(0.5, 5))
             try:
-                fault.fault(replace(scene, stage=replace(stage, pace=pace)))
+                fault.fault(replace(trial, environment=replace(environment, pace=pace)))
             except AssertionError as error:
-                scene.wrong.append(f"{fault.name}: {error}")
-            stage.tools.rbd("snap", "create", "--no-progress", f"{scene.witness}@{len(heals)}")
-            heals.append((fault.name, traffic.first_success(stage.server, scene.quiet_image, _PATIENCE_SECONDS)))
+                trial.wrong.append(f"{fault.name}: {error}")
+            environment.tools.rbd("snap", "create", "--no-progress", f"{trial.witness}@{len(heals)}")
+            heals.append((fault.name, traffic.first_success(environment.server, trial.quiet_image, _PATIENCE_SECONDS)))
             time.sleep(chance.uniform(1, 15))
             say(min(time.monotonic() - started, seconds))
-    soaked = _soaked(stage, traffic, heals, held)
-    soaked.verdict.wrong.extend(scene.wrong)
+    soaked = _soaked(environment, traffic, heals, held)
+    soaked.findings.wrong.extend(trial.wrong)
     return soaked
 
 
 @contextmanager
-def _sampled(stage: Stage) -> Iterator[list[Held]]:
+def _sampled(environment: Environment) -> Iterator[list[Held]]:
     """Look now and then at what the server holds."""
     held: list[Held] = []
     done = threading.Event()
@@ -121,7 +121,7 @@ def _sampled(stage: Stage) -> Iterator[list[Held]]:
     def sample() -> None:
         while not done.wait(_SAMPLE_SECONDS):
             with suppress(OSError):  # a worker ended meanwhile
-                held.append(Held.by(stage.server))
+                held.append(Held.by(environment.server))
 
     sampler = threading.Thread(target=sample)
     sampler.start()
@@ -132,24 +132,26 @@ def _sampled(stage: Stage) -> Iterator[list[Held]]:
         sampler.join()
 
 
-def _soaked(stage: Stage, traffic: _Mixed, heals: list[tuple[str, float | None]], held: list[Held]) -> Soaked:
-    looked = look(stage.tools, {record.image for record in traffic.records})
-    brings = {"NOT_STARTED", *(reason for drill in _FAULTS for reason in drill.brings)}
-    verdict = judge(traffic.records, looked, (), brings)
+def _soaked(
+    environment: Environment, traffic: _Mixed, heals: list[tuple[str, float | None]], held: list[Held]
+) -> Soaked:
+    looked = look(environment.tools, {record.image for record in traffic.records})
+    brings = {"NOT_STARTED", *(reason for scenario in _FAULTS for reason in scenario.brings)}
+    findings = evaluate(traffic.records, looked, (), brings)
     for kind, reason in traffic.others:
-        verdict.outcomes[str(reason)] += 1
+        findings.outcomes[str(reason)] += 1
         if reason != _ALWAYS[kind] and reason not in TROUBLE | brings:
-            verdict.wrong.append(f"a call of the kind {kind!r} was answered {reason}")
+            findings.wrong.append(f"a call of the kind {kind!r} was answered {reason}")
     for name, heal in heals:
         if heal is None or heal > _HEAL_SECONDS:
-            verdict.wrong.append(f"after {name!r} it healed in {heal} s, not within {_HEAL_SECONDS:g}")
+            findings.wrong.append(f"after {name!r} it healed in {heal} s, not within {_HEAL_SECONDS:g}")
     for what, (before, after) in growth(held).items():
         if after > _MAY_GROW * before:
-            verdict.wrong.append(f"{what} grew from {before:,.0f} to {after:,.0f}")
-    _, traceback, text = stage.server.log.read_text().partition("Traceback")
+            findings.wrong.append(f"{what} grew from {before:,.0f} to {after:,.0f}")
+    _, traceback, text = environment.server.log.read_text().partition("Traceback")
     if traceback:
-        verdict.wrong.append(f"in the server's log: {traceback}{text[:_SHOWN_CHARACTERS]}")
-    return Soaked(verdict, len(traffic.records) + len(traffic.others), heals, held)
+        findings.wrong.append(f"in the server's log: {traceback}{text[:_SHOWN_CHARACTERS]}")
+    return Soaked(findings, len(traffic.records) + len(traffic.others), heals, held)
 
 
 def growth(held: Sequence[Held]) -> dict[str, tuple[float, float]]:

@@ -1,4 +1,4 @@
-"""Calls that go on during a drill: many callers, both transports, each call a snapshot of its own name."""
+"""Calls that go on during a scenario: many callers, both transports, each call a snapshot of its own name."""
 
 import asyncio
 import threading

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rbd_connect.config.settings import LimitSettings, Settings, TlsSettings
 from rbd_connect.config.types import Address
-from rbd_connect.dispatch.dispatcher import Calls
+from rbd_connect.dispatch.dispatcher import Dispatcher
 from rbd_connect.dispatch.readiness import Readiness
 from rbd_connect.transport.grpc.server import GrpcServer
 from rbd_connect.transport.http.app import application
@@ -56,7 +56,7 @@ def _tls_settings(request: ServerCompatRequest, folder: Path) -> TlsSettings:
 @asynccontextmanager
 async def _grpc(settings: Settings, tls: Tls | None) -> AsyncIterator[Address]:
     _, connections = connections_for_each(settings.limits)
-    server = GrpcServer(ConformanceFront(), Readiness(Calls(settings)), settings, tls, connections=connections)
+    server = GrpcServer(ConformanceFront(), Readiness(Dispatcher(settings)), settings, tls, connections=connections)
     yield await server.start(_ANY_PORT)
     await server.drain(0)
 
@@ -64,7 +64,7 @@ async def _grpc(settings: Settings, tls: Tls | None) -> AsyncIterator[Address]:
 @asynccontextmanager
 async def _http(settings: Settings, tls: Tls | None) -> AsyncIterator[Address]:
     front = ConformanceFront()
-    probes = Probes(Readiness(Calls(settings)), front, Proxies(settings.proxies))
+    probes = Probes(Readiness(Dispatcher(settings)), front, Proxies(settings.proxies))
     app = application(front, probes, settings, grpc_address=str(settings.listen.grpc))
     server = HttpServer(noting_headers(app), settings, tls, is_draining=lambda: False)
     sockets, address = bind("http", _ANY_PORT)

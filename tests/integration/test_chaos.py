@@ -1,4 +1,4 @@
-"""The short form of the drills: each breaks something for seconds while calls go on. `make chaos` has the full form."""
+"""The short chaos tests: each breaks something for seconds while calls go on. `make chaos` runs the full ones."""
 
 import subprocess
 from collections.abc import Iterator
@@ -6,27 +6,29 @@ from pathlib import Path
 
 import pytest
 
-from chaos.drills import Drill, run
+from chaos.environment import SHORT, Environment, running_environment
 from chaos.program import PROGRAM
-from chaos.stage import SHORT, Stage, staged
+from chaos.scenario import Scenario, run
 
-_, DRILLS = PROGRAM[0]
+_, SCENARIOS = PROGRAM[0]
 
 
 @pytest.fixture(scope="module")
-def stage() -> Iterator[Stage]:
-    with staged(SHORT) as stage:
-        yield stage
-        assert "Traceback" not in stage.server.log.read_text()
+def environment() -> Iterator[Environment]:
+    with running_environment(SHORT) as environment:
+        yield environment
+        assert "Traceback" not in environment.server.log.read_text()
 
 
-@pytest.mark.parametrize("drill", [drill for drill in DRILLS if not drill.takes_long], ids=lambda drill: drill.name)
-def test_every_call_is_told_the_truth_and_it_heals(stage: Stage, drill: Drill) -> None:
-    logged = len(stage.server.log.read_text())
-    report = run(drill, stage)
-    lines = stage.server.log.read_text()[logged:].splitlines()
+@pytest.mark.parametrize(
+    "scenario", [scenario for scenario in SCENARIOS if not scenario.takes_long], ids=lambda scenario: scenario.name
+)
+def test_every_call_is_told_the_truth_and_it_heals(environment: Environment, scenario: Scenario) -> None:
+    logged = len(environment.server.log.read_text())
+    report = run(scenario, environment)
+    lines = environment.server.log.read_text()[logged:].splitlines()
     told = "\n".join(line for line in lines if "Snapshot ok in" not in line)
-    assert not report.verdict.wrong, f"{report.verdict}\n{told}"
+    assert not report.findings.wrong, f"{report.findings}\n{told}"
 
 
 def test_one_that_needs_two_hosts() -> None:

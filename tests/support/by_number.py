@@ -21,15 +21,15 @@ __all__ = ["CALLS_BY_NUMBER", "CallByNumber", "by_number", "methods", "nothing_u
 _SERVICE = "otterscale.storage.v1.StorageService"
 _BINARY = {"Content-Type": "application/proto", "Connect-Protocol-Version": "1"}
 
-# Called with a server, a procedure's name, and the request's fields; gives the reply's.
+# Called with a server, a method's name, and the request's fields; gives the reply's.
 CallByNumber = Callable[[Server, str, Mapping[int, Any]], Mapping[int, Any]]
 
 
 @cache
 def methods() -> Mapping[str, MethodDescriptor]:
-    """Compile numbers.proto; give the procedures by their names."""
+    """Compile numbers.proto; give the methods by their names."""
     module = compiled(Path(__file__).parent, "numbers.proto", "python")
-    found: Mapping[str, MethodDescriptor] = module.DESCRIPTOR.services_by_name["Procedures"].methods_by_name
+    found: Mapping[str, MethodDescriptor] = module.DESCRIPTOR.services_by_name["Methods"].methods_by_name
     return found
 
 

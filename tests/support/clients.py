@@ -25,7 +25,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from otterscale.storage.v1.storage_connect import StorageServiceClientSync
-from rbd_connect.rpc.methods import PROCEDURES
+from rbd_connect.rpc.methods import METHODS
 
 from .server import PROCEDURE, Server
 
@@ -50,7 +50,7 @@ REQUIRED_HEADERS = {"Content-Type": "application/json", "Connect-Protocol-Versio
 
 CREATE_SNAPSHOT = "CreateImageSnapshot"
 
-_PROCEDURES = {procedure.name: procedure for procedure in PROCEDURES}
+_METHODS = {method.name: method for method in METHODS}
 
 assert error_details_pb2.DESCRIPTOR  # registers the messages that details are read as
 
@@ -80,7 +80,7 @@ class Outcome:
 
 
 Client = Callable[[Server, Mapping[str, str]], Outcome]
-# A client that knows every procedure: the server, the request, the procedure's name.
+# A client that knows every method: the server, the request, the method's name.
 Call = Callable[..., Outcome]
 
 
@@ -114,13 +114,13 @@ def in_time(server: Server, body: Mapping[str, Any], rpc: str, seconds: float) -
 
 
 def curl(server: Server, body: Mapping[str, str]) -> Outcome:
-    status, text = post(server.procedure_url, json.dumps(body))
+    status, text = post(server.method_url, json.dumps(body))
     return Outcome(reply=json.loads(text)) if status == 200 else error_outcome(json.loads(text))
 
 
 def buf_curl(protocol: str, server: Server, body: Mapping[str, str]) -> Outcome:
     done = subprocess.run(
-        [BUF, "curl", "--schema", PROTO, "--protocol", protocol, "--data", json.dumps(body), server.procedure_url],
+        [BUF, "curl", "--schema", PROTO, "--protocol", protocol, "--data", json.dumps(body), server.method_url],
         capture_output=True,
         text=True,
         check=False,
@@ -190,7 +190,7 @@ def generated(
     headers: Sequence[tuple[str, str]] = (),
 ) -> Outcome:
     with StorageServiceClientSync(server.url, protocol=protocol, codec=codec) as client:
-        method = _PROCEDURES[rpc].of(client)
+        method = _METHODS[rpc].of(client)
         try:
             reply = method(_message(rpc, body), headers=Headers(headers))  # type: ignore[call-arg] # its own arguments
             return Outcome(reply=json_format.MessageToDict(reply))  # type: ignore[arg-type] # and it does not wait
@@ -209,7 +209,7 @@ def error_outcome(error: Mapping[str, Any], *, with_debug: bool = True) -> Outco
 
 
 def _message(rpc: str, body: Mapping[str, Any]) -> Message:
-    message: Message = json_format.ParseDict(dict(body), _PROCEDURES[rpc].request_class())
+    message: Message = json_format.ParseDict(dict(body), _METHODS[rpc].request_class())
     return message
 
 
@@ -233,7 +233,7 @@ CLIENTS: dict[str, Client] = {
     "grpcio": grpcio,
 }
 
-# Both transports, for every procedure. The request's fields are named as JSON has them.
+# Both transports, for every method. The request's fields are named as JSON has them.
 CALLS: dict[str, Call] = {
     "connect": partial(generated, ProtocolType.CONNECT, google_protobuf_binary_codec()),
     "grpc": grpcio,

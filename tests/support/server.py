@@ -37,7 +37,7 @@ class Server:
         return f"http://{self.address}"
 
     @property
-    def procedure_url(self) -> str:
+    def method_url(self) -> str:
         return f"{self.url}/{PROCEDURE}"
 
 

@@ -11,11 +11,11 @@ from rbd_connect.model.errors import StartError
 
 from . import tokens
 from .certificate_names import certificate_identity
-from .identity import ANYBODY, Identity, NotBelievedError, UnauthenticatedError
+from .identity import ANYBODY, Identity, NotVerifiedError, UnauthenticatedError
 from .issuers import Issuers
 from .tokens import Entry, Tokens
 
-__all__ = ["Authentication", "Door"]
+__all__ = ["Authentication", "PeerConnection"]
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ def _unforeseen(error: Exception) -> str:
     return f"{type(error).__name__} in {place.name}, {place.filename}, line {place.lineno}"
 
 
-class Door:
+class PeerConnection:
     """By which a call came: from which host, and whether nobody between could read it.
 
     ``certificate`` is the client's, DER, where it had to show one.
@@ -82,35 +82,35 @@ class Authentication:
         """What is kept of the tokens that are valid, or were."""
         return self._tokens.entries
 
-    async def identity(self, authorizations: Sequence[str], door: Door) -> Identity:
+    async def identity(self, authorizations: Sequence[str], connection: PeerConnection) -> Identity:
         """Say who calls, by all of the headers Authorization that came.
 
-        Raises UnauthenticatedError, with why it was not believed as its cause.
+        Raises UnauthenticatedError, with why it was rejected as its cause.
         """
         if not self._is_required:
             return ANYBODY
         try:
-            return await self._believed(authorizations, door)
-        except NotBelievedError as reason:
+            return await self._verified(authorizations, connection)
+        except NotVerifiedError as reason:
             cause = str(reason)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a credential, it proves nothing
             cause = _unforeseen(error)
-            _log.error("a credential from %s is not believed: %s", door.host, cause)
-        raise UnauthenticatedError(f"a credential from {door.host} is not believed: {cause}")
+            _log.error("a credential from %s is rejected: %s", connection.host, cause)
+        raise UnauthenticatedError(f"a credential from {connection.host} is rejected: {cause}")
 
-    async def _believed(self, authorizations: Sequence[str], door: Door) -> Identity:
-        if not authorizations and self._certificate_name is not None and door.certificate is not None:
-            return certificate_identity(door.certificate, self._certificate_name)
-        if not (door.is_private or self._anywhere):
-            raise NotBelievedError("a credential that came over the network without TLS is not taken")
+    async def _verified(self, authorizations: Sequence[str], connection: PeerConnection) -> Identity:
+        if not authorizations and self._certificate_name is not None and connection.certificate is not None:
+            return certificate_identity(connection.certificate, self._certificate_name)
+        if not (connection.is_private or self._anywhere):
+            raise NotVerifiedError("a credential that came over the network without TLS is not taken")
         if not authorizations:
-            raise NotBelievedError("there is none")
+            raise NotVerifiedError("there is none")
         if len(authorizations) != 1:
-            raise NotBelievedError(f"there are {len(authorizations)} headers Authorization")
+            raise NotVerifiedError(f"there are {len(authorizations)} headers Authorization")
         (authorization,) = authorizations
         form = _FORM.fullmatch(authorization) if len(authorization) <= _MOST_CHARACTERS else None
         if form is None:
-            raise NotBelievedError("the header Authorization is not: Bearer TOKEN")
+            raise NotVerifiedError("the header Authorization is not: Bearer TOKEN")
         token = form["token"]
         if token.startswith(tokens.PREFIX):
             return self._tokens.identity(token)

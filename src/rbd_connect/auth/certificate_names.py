@@ -9,7 +9,7 @@ from cryptography.x509.oid import NameOID
 
 from rbd_connect.config.access import CERTIFICATE_ISSUER, CertificateName
 
-from .identity import Identity, NotBelievedError
+from .identity import Identity, NotVerifiedError
 
 __all__ = ["certificate_identity"]
 
@@ -24,16 +24,16 @@ _ALTERNATIVE: Mapping[CertificateName, Callable[[x509.SubjectAlternativeName], l
 
 
 def certificate_identity(der: bytes, kind: CertificateName) -> Identity:
-    """Say whom a client's certificate names: ``certificate:NAME``. Raises NotBelievedError."""
+    """Say whom a client's certificate names: ``certificate:NAME``. Raises NotVerifiedError."""
     certificate, names = _read(der, kind)
     now = datetime.now(UTC)
     if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
-        raise NotBelievedError("the client's certificate has expired, or is not valid yet")
+        raise NotVerifiedError("the client's certificate has expired, or is not valid yet")
     if len(names) != 1:
-        raise NotBelievedError(f"the client's certificate has {len(names)} names of the kind {kind}")
+        raise NotVerifiedError(f"the client's certificate has {len(names)} names of the kind {kind}")
     (name,) = names
     if not 0 < len(name) <= _MOST_CHARACTERS or not name.isprintable():
-        raise NotBelievedError(f"the name of the kind {kind} in the client's certificate is no name")
+        raise NotVerifiedError(f"the name of the kind {kind} in the client's certificate is no name")
     return Identity(
         subject=f"{CERTIFICATE_ISSUER}:{name}", credential=f"certificate {certificate.serial_number:x}", issuer=None
     )
@@ -41,7 +41,7 @@ def certificate_identity(der: bytes, kind: CertificateName) -> Identity:
 
 @lru_cache(_KEPT)
 def _read(der: bytes, kind: CertificateName) -> tuple[x509.Certificate, list[str]]:
-    """Raises NotBelievedError."""
+    """Raises NotVerifiedError."""
     try:
         certificate = x509.load_der_x509_certificate(der)
         if kind == "cn":
@@ -53,4 +53,4 @@ def _read(der: bytes, kind: CertificateName) -> tuple[x509.Certificate, list[str
     except x509.ExtensionNotFound:
         return certificate, []
     except ValueError as error:
-        raise NotBelievedError("the client's certificate cannot be read") from error
+        raise NotVerifiedError("the client's certificate cannot be read") from error

@@ -8,7 +8,7 @@ from connectrpc.code import Code
 
 from rbd_connect.model.errors import ServiceError
 
-__all__ = ["ANYBODY", "Identity", "NotBelievedError", "UnauthenticatedError"]
+__all__ = ["ANYBODY", "Identity", "NotVerifiedError", "UnauthenticatedError"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class Identity:
 ANYBODY = Identity(subject="anybody", credential="none")
 
 
-class NotBelievedError(Exception):
+class NotVerifiedError(Exception):
     """A credential does not prove anything. Its text is for the log: why."""
 
 

@@ -9,7 +9,7 @@ import jwt
 
 from rbd_connect.config.access import IssuerSettings
 
-from .identity import Identity, NotBelievedError
+from .identity import Identity, NotVerifiedError
 from .keys import Keys
 
 __all__ = ["Issuer", "Issuers"]
@@ -33,13 +33,13 @@ class Issuer:
         return settings == self.settings and not settings.has_keys_in_a_file
 
     async def identity(self, token: str, header: Mapping[str, Any]) -> Identity:
-        """Say whom a token of this issuer names. Raises NotBelievedError."""
+        """Say whom a token of this issuer names. Raises NotVerifiedError."""
         algorithm = header.get("alg")
         if not isinstance(algorithm, str) or algorithm not in self.settings.algorithms:
-            raise NotBelievedError(f"the algorithm {short(algorithm)} is not allowed")
+            raise NotVerifiedError(f"the algorithm {short(algorithm)} is not allowed")
         key_id = header.get("kid")
         if key_id is not None and not isinstance(key_id, str):
-            raise NotBelievedError("kid is no string")
+            raise NotVerifiedError("kid is no string")
         key = await self._keys.find(key_id, algorithm)
         try:
             claims = self._claims(token, key)
@@ -48,7 +48,7 @@ class Issuer:
             try:
                 claims = self._claims(token, another)
             except jwt.InvalidSignatureError as error:
-                raise NotBelievedError(f"{self._name}: {error}") from error
+                raise NotVerifiedError(f"{self._name}: {error}") from error
         return Identity(
             subject=f"{self._name}:{self._subject(claims)}",
             credential=f"jwt of {self._name}",
@@ -57,7 +57,7 @@ class Issuer:
         )
 
     def _claims(self, token: str, key: jwt.PyJWK) -> dict[str, Any]:
-        """Verify a token. Raises jwt.InvalidSignatureError where another key signed it, NotBelievedError otherwise."""
+        """Verify a token. Raises jwt.InvalidSignatureError where another key signed it, NotVerifiedError otherwise."""
         try:
             claims: dict[str, Any] = jwt.decode(
                 token,
@@ -74,15 +74,15 @@ class Issuer:
         except jwt.InvalidSignatureError:
             raise
         except (jwt.PyJWTError, TypeError, ValueError) as error:
-            raise NotBelievedError(f"{self._name}: {error}") from error
+            raise NotVerifiedError(f"{self._name}: {error}") from error
         return claims
 
     def _subject(self, claims: Mapping[str, Any]) -> str:
         subject = claims.get(self.settings.subject_claim)
         if not isinstance(subject, str) or not 0 < len(subject) <= _MOST_SUBJECT_CHARACTERS:
-            raise NotBelievedError(f"{self.settings.subject_claim} is no name")
+            raise NotVerifiedError(f"{self.settings.subject_claim} is no name")
         if not subject.isprintable():
-            raise NotBelievedError(f"{self.settings.subject_claim} has characters that cannot be shown")
+            raise NotVerifiedError(f"{self.settings.subject_claim} has characters that cannot be shown")
         return subject
 
 
@@ -102,16 +102,16 @@ class Issuers:
         self._by_claim = {issuer.settings.issuer: issuer for issuer in self._issuers.values()}
 
     async def identity(self, token: str) -> Identity:
-        """Say whom a token names. Raises NotBelievedError."""
+        """Say whom a token names. Raises NotVerifiedError."""
         if not _FORM.fullmatch(token):
-            raise NotBelievedError("it is neither a token of this server nor a JWT")
+            raise NotVerifiedError("it is neither a token of this server nor a JWT")
         try:
             header = jwt.get_unverified_header(token)
             # Only to choose whose keys are to verify it; the claims are read again by what verifies them.
             claimed = jwt.decode(token, options={"verify_signature": False}).get("iss")
         except (jwt.PyJWTError, TypeError, ValueError, RecursionError) as error:
-            raise NotBelievedError(f"it is no JWT: {error}") from error
+            raise NotVerifiedError(f"it is no JWT: {error}") from error
         issuer = self._by_claim.get(claimed) if isinstance(claimed, str) else None
         if issuer is None:
-            raise NotBelievedError("its issuer is not known")
+            raise NotVerifiedError("its issuer is not known")
         return await issuer.identity(token, header)

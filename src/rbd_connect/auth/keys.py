@@ -11,7 +11,7 @@ from jwt import PyJWK
 from rbd_connect.config.access import IssuerSettings
 from rbd_connect.model.errors import StartError
 
-from .identity import NotBelievedError
+from .identity import NotVerifiedError
 from .key_sets import KeysError, KeySet, read_keys
 from .key_source import KeySource
 
@@ -48,7 +48,7 @@ class Keys:
             self._from = KeySource(settings)
 
     async def find(self, key_id: str | None, algorithm: str) -> PyJWK:
-        """Give the key of an id; without an id, the only one. Raises NotBelievedError where there is none."""
+        """Give the key of an id; without an id, the only one. Raises NotVerifiedError where there is none."""
         if self._from is not None:
             await self._renew(
                 is_missing=not self._keys or (key_id is not None and (key_id, algorithm) not in self._keys)
@@ -58,13 +58,13 @@ class Keys:
     async def find_another(self, key_id: str | None, algorithm: str, key: PyJWK) -> PyJWK:
         """Give the key that has taken the place of one which did not sign a token, under the same id.
 
-        Raises NotBelievedError where there is none, as far as can be found out: they are not fetched each time.
+        Raises NotVerifiedError where there is none, as far as can be found out: they are not fetched each time.
         """
         if self._from is not None:
             await self._renew(is_missing=True)
         found = self._find(key_id, algorithm)
         if found is key:
-            raise NotBelievedError(f"the key {short(key_id)} of {self._name} did not sign it")
+            raise NotVerifiedError(f"the key {short(key_id)} of {self._name} did not sign it")
         return found
 
     def _find(self, key_id: str | None, algorithm: str) -> PyJWK:
@@ -73,7 +73,7 @@ class Keys:
             those = [one for (_, each), one in self._keys.items() if each == algorithm]
             key = those[0] if len(those) == 1 else None
         if key is None:
-            raise NotBelievedError(f"{self._name} has no key {short(key_id)} for {algorithm}")
+            raise NotVerifiedError(f"{self._name} has no key {short(key_id)} for {algorithm}")
         return key
 
     async def _renew(self, *, is_missing: bool) -> None:

@@ -6,12 +6,12 @@ from contextlib import suppress
 
 from rbd_connect.config.settings import Settings
 
-from .authentication import Authentication, Door
+from .authentication import Authentication, PeerConnection
 from .expiry import authorities_that_expire, tokens_that_expire
 from .grant_warnings import grant_doubts
 from .grants import EVERYTHING, Granted, Grants
 from .identity import ANYBODY, Identity
-from .subject_limits import Place, Places
+from .subject_limits import Admission, SubjectLimits
 
 __all__ = ["Policy"]
 
@@ -25,7 +25,7 @@ class Policy:
         """Raises StartError."""
         self._settings = settings
         self._in_force = (Authentication(settings), Grants(settings.grants))
-        self._places = Places(settings.subjects)
+        self._places = SubjectLimits(settings.subjects)
         self._warn()
 
     def replace(self, settings: Settings) -> None:
@@ -42,19 +42,19 @@ class Policy:
         authentication.renew_tokens()
         self._warn_of_tokens()
 
-    async def identity(self, authorizations: Sequence[str], door: Door) -> Identity:
+    async def identity(self, authorizations: Sequence[str], connection: PeerConnection) -> Identity:
         """Say who calls; see ``Authentication.identity``. Raises UnauthenticatedError."""
         authentication, _ = self._in_force
-        return await authentication.identity(authorizations, door)
+        return await authentication.identity(authorizations, connection)
 
     def granted(self, identity: Identity) -> Granted:
         """Say what is granted to a caller."""
         _, grants = self._in_force
         return EVERYTHING if identity is ANYBODY else grants.of(identity)
 
-    def take_place(self, identity: Identity) -> Place:
-        """Count a call. Raises TryLaterError where the caller has too many."""
-        return Place() if identity is ANYBODY else self._places.take(identity.subject)
+    def acquire(self, identity: Identity) -> Admission:
+        """Count a call. Raises RetryableError where the caller has too many."""
+        return Admission() if identity is ANYBODY else self._places.acquire(identity.subject)
 
     def _warn(self) -> None:
         """Say in the log what is granted to nobody, or nowhere, and may be meant for somebody; and what ends soon."""

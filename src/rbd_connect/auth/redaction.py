@@ -1,6 +1,6 @@
 """Leaving out of an error what its caller may not see."""
 
-from rbd_connect.model.errors import InTheWayError, Obstacle, ServiceError
+from rbd_connect.model.errors import InTheWayError, PreconditionViolation, ServiceError
 from rbd_connect.model.names import ImageSpec
 
 from .grants import Granted
@@ -12,15 +12,15 @@ def without_hidden(error: ServiceError, scope: str, granted: Granted) -> Service
     """Return an error without the clones that the caller may not see. It says how many they are."""
     if not isinstance(error, InTheWayError):
         return error
-    shown = [obstacle for obstacle in error.obstacles if _is_seen(obstacle, scope, granted)]
-    hidden = len(error.obstacles) - len(shown)
+    shown = [violation for violation in error.violations if _is_seen(violation, scope, granted)]
+    hidden = len(error.violations) - len(shown)
     return InTheWayError(error.reason, error.lead, shown, hidden=hidden) if hidden else error
 
 
-def _is_seen(obstacle: Obstacle, scope: str, granted: Granted) -> bool:
-    if obstacle.kind != "CLONE":
+def _is_seen(violation: PreconditionViolation, scope: str, granted: Granted) -> bool:
+    if violation.kind != "CLONE":
         return True
-    if obstacle.image is None:
+    if violation.image is None:
         return False
-    pool, namespace, image = obstacle.image
+    pool, namespace, image = violation.image
     return granted.sees(ImageSpec(scope=scope, pool=pool, namespace=namespace, image=image))

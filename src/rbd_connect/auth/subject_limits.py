@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from connectrpc.code import Code
 
 from rbd_connect.config.access import SubjectSettings
-from rbd_connect.model.errors import TryLaterError
+from rbd_connect.model.errors import RetryableError
 
-__all__ = ["Place", "Places"]
+__all__ = ["Admission", "SubjectLimits"]
 
 
 @dataclass(slots=True)
@@ -20,7 +20,7 @@ class _Of:
     at: float
 
 
-class Place:
+class Admission:
     """A call's place, which it has until it is over. Without anybody to count it for, it is nothing."""
 
     __slots__ = ("_is_kept", "_of")
@@ -33,14 +33,14 @@ class Place:
         """Have it given back ``at_last`` only: Ceph is at the call still, though its caller has gone."""
         self._is_kept = True
 
-    def give_back(self, *, at_last: bool = False) -> None:
+    def release(self, *, at_last: bool = False) -> None:
         """Give it back, once."""
         if self._of is not None and (at_last or not self._is_kept):
             self._of.in_flight -= 1
             self._of = None
 
 
-class Places:
+class SubjectLimits:
     """The places of all subjects. Of one that has been still for a second, nothing is kept."""
 
     def __init__(self, settings: SubjectSettings) -> None:
@@ -55,10 +55,10 @@ class Places:
                 of.left, of.at = settings.rate, now
         self._settings = settings
 
-    def take(self, subject: str) -> Place:
+    def acquire(self, subject: str) -> Admission:
         """Take a place, and count the call in any case.
 
-        Raises TryLaterError (resource_exhausted) where the subject has all of its own.
+        Raises RetryableError (resource_exhausted) where the subject has all of its own.
         """
         rate = self._settings.rate
         now = time.monotonic()
@@ -69,7 +69,7 @@ class Places:
         of.left = min(float(rate), of.left + (now - of.at) * rate)
         of.at = now
         if rate and of.left < 1:
-            raise TryLaterError(
+            raise RetryableError(
                 Code.RESOURCE_EXHAUSTED,
                 "SUBJECT_RATE",
                 f"You may begin {rate} calls a second.",
@@ -78,13 +78,13 @@ class Places:
         if rate:
             of.left -= 1
         if of.in_flight >= self._settings.in_flight:
-            raise TryLaterError(
+            raise RetryableError(
                 Code.RESOURCE_EXHAUSTED,
                 "SUBJECT_BUSY",
                 f"You have {of.in_flight} calls in flight, which is all that you may.",
             )
         of.in_flight += 1
-        return Place(of)
+        return Admission(of)
 
     def _forget(self, now: float) -> None:
         """Forget those of whom nothing need be known: their places are all free, and their second is over."""

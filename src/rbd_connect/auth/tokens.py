@@ -20,7 +20,7 @@ from pydantic import AwareDatetime, StringConstraints, ValidationError
 from rbd_connect.config.types import Section
 from rbd_connect.model.errors import StartError
 
-from .identity import Identity, NotBelievedError
+from .identity import Identity, NotVerifiedError
 
 __all__ = ["PREFIX", "Entry", "Tokens", "add", "new_token", "read", "revoke"]
 
@@ -179,16 +179,16 @@ class Tokens:
         return Tokens([entry for entry in entries if entry.sha256 in self._entries])
 
     def identity(self, token: str) -> Identity:
-        """Say whose a token is. Raises NotBelievedError.
+        """Say whose a token is. Raises NotVerifiedError.
 
         What is compared is a hash, so that the time it takes says nothing of any token.
         """
         hashed = _hash(token)
         entry = self._entries.get(hashed)
         if entry is None or not hmac.compare_digest(entry.sha256, hashed):
-            raise NotBelievedError(f"there is no token {hashed[:_ID_CHARACTERS]}: it was revoked, or never made here")
+            raise NotVerifiedError(f"there is no token {hashed[:_ID_CHARACTERS]}: it was revoked, or never made here")
         if entry.expires is not None and entry.expires <= datetime.now(UTC):
-            raise NotBelievedError(f"the token {entry.id} of {entry.subject} has expired")
+            raise NotVerifiedError(f"the token {entry.id} of {entry.subject} has expired")
         return Identity(subject=entry.subject, credential=f"token {entry.id}")
 
 

@@ -19,7 +19,7 @@ SCOPE = "dev"
 # Where the certificate and the key of a client stand that the server does not have.
 PLACEHOLDERS = ("client.pem", "client.key")
 
-_PROCEDURE = "otterscale.storage.v1.StorageService/CreateImageSnapshot"
+_METHOD = "otterscale.storage.v1.StorageService/CreateImageSnapshot"
 _LOCALHOST = "localhost"
 
 
@@ -102,7 +102,7 @@ def _reachable(host: str) -> str:
 
 def _url(scheme: str, host: str, address: Address) -> str:
     port = "" if address.path is not None else f":{address.port}"
-    return f"{scheme}://{_bracketed(host)}{port}/{_PROCEDURE}"
+    return f"{scheme}://{_bracketed(host)}{port}/{_METHOD}"
 
 
 def _bracketed(host: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["Progress", "Spent", "changes", "current", "followed", "phase"]
+__all__ = ["CallContext", "Spent", "changes", "current", "followed", "phase"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Spent:
 
 
 @dataclass(slots=True)
-class Progress:
+class CallContext:
     """``begun`` says whether Ceph was asked for a change, and ``changes`` whether it may have come to one.
 
     A moment counts for one phase: the innermost. ``shared`` is the progress of the work which the call shares with
@@ -33,7 +33,7 @@ class Progress:
     begun: bool = False
     changes: bool = False
     phases: dict[str, float] = field(default_factory=dict)
-    shared: "Progress | None" = None
+    shared: "CallContext | None" = None
     task: "asyncio.Task[Any] | None" = None
     _under_way: list[str] = field(default_factory=list)
     _since: float = 0.0
@@ -73,10 +73,10 @@ class Progress:
         self._since = now
 
 
-_current: ContextVar[Progress | None] = ContextVar("progress", default=None)
+_current: ContextVar[CallContext | None] = ContextVar("progress", default=None)
 
 
-def current() -> Progress | None:
+def current() -> CallContext | None:
     """Give the progress of the call under way, if one is followed."""
     return _current.get()
 
@@ -89,9 +89,9 @@ def changes() -> None:
 
 
 @contextmanager
-def followed(request_id: str) -> Iterator[Progress]:
+def followed(request_id: str) -> Iterator[CallContext]:
     """Follow what is done inside, as one call."""
-    progress = Progress(request_id)
+    progress = CallContext(request_id)
     token = _current.set(progress)
     try:
         yield progress

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import inf
 
-__all__ = ["ticking"]
+__all__ = ["periodically"]
 
 _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def ticking(seconds: float, tick: Callable[[], object]) -> Iterator[None]:
+def periodically(seconds: float, tick: Callable[[], object]) -> Iterator[None]:
     """Call something every so many seconds. At the end it is under way no more.
 
     It must not take long: others wait for it.
@@ -68,7 +68,7 @@ class _Clock:
         with self._changed:
             self._due[repeated] = due
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="ticking", daemon=True)
+                self._thread = threading.Thread(target=self._run, name="periodically", daemon=True)
                 self._thread.start()
             elif due < self._wakes:
                 self._changed.notify()

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from .call_context import current
-from .periodic_timer import ticking
+from .periodic_timer import periodically
 
-__all__ = ["Heartbeat", "HowFar", "heartbeat"]
+__all__ = ["HowFar", "ProgressLog", "progress_logged"]
 
 _EVERY_SECONDS = 10.0
 
@@ -18,7 +18,7 @@ HowFar = Callable[[], float | None]
 _log = logging.getLogger(__name__)
 
 
-class Heartbeat:
+class ProgressLog:
     """How far something is, as it is told, or as ``how_far`` tells."""
 
     def __init__(self, what: str, how_far: HowFar | None) -> None:
@@ -41,8 +41,8 @@ class Heartbeat:
 
 
 @contextmanager
-def heartbeat(what: str, how_far: HowFar | None = None) -> Iterator[Heartbeat]:
+def progress_logged(what: str, how_far: HowFar | None = None) -> Iterator[ProgressLog]:
     """Say every ten seconds that it goes on."""
-    beat = Heartbeat(what, how_far)
-    with ticking(_EVERY_SECONDS, beat.say):
+    beat = ProgressLog(what, how_far)
+    with periodically(_EVERY_SECONDS, beat.say):
         yield beat

@@ -12,12 +12,12 @@ from rbd_connect.common.call_context import current, phase
 from rbd_connect.config.cluster import scope_configs
 from rbd_connect.config.settings import CallSettings, Settings
 from rbd_connect.dispatch.operations import Operations
-from rbd_connect.dispatch.worker.supervisor import Worker
+from rbd_connect.dispatch.worker.supervisor import Supervisor
 from rbd_connect.model.not_found import no_scope
 
-from .image_queue import Turns
+from .concurrency_limiter import ConcurrencyLimiter
 
-__all__ = ["Calls"]
+__all__ = ["Dispatcher"]
 
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
@@ -25,16 +25,16 @@ _Ts = TypeVarTuple("_Ts")
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    turns: Turns
-    worker: Worker
+    limiter: ConcurrencyLimiter
+    worker: Supervisor
 
 
-class Calls:
+class Dispatcher:
     """Calls into Ceph. For one event loop."""
 
     def __init__(self, settings: Settings) -> None:
         self._scopes: Mapping[str, _Scope] = {
-            config.scope: _Scope(_turns(settings.calls), Worker(config, settings.calls.at_once))
+            config.scope: _Scope(_limiter(settings.calls), Supervisor(config, settings.calls.at_once))
             for config in scope_configs(settings)
         }
         self._running: set[asyncio.Task[Any]] = set()
@@ -56,13 +56,14 @@ class Calls:
         ``image`` is None for what changes none. Cancelled while it waits, the call is never made, and its place is
         given up. Later, it runs on by itself, as the task of the call's progress.
 
-        Raises NotFoundError for the scope, TryLaterError where too many wait already, and what ``Worker.run`` raises.
+        Raises NotFoundError for the scope, RetryableError where too many wait already, and what ``Supervisor.run``
+        raises.
         """
         of_scope = self._scopes.get(scope)
         if of_scope is None:
             raise no_scope(scope)
         with phase("wait"):
-            await of_scope.turns.take(image)
+            await of_scope.limiter.acquire(image)
         progress = current()
         task = asyncio.create_task(_run(of_scope, image, function, *args))
         if progress is not None:
@@ -79,12 +80,12 @@ class Calls:
     def describe(self) -> Iterator[str]:
         """Say of each scope how many calls Ceph is asked for, how many wait, and which process makes them."""
         for name, scope in self._scopes.items():
-            yield f"scope {name}: {scope.turns.describe()}; {scope.worker.describe()}"
+            yield f"scope {name}: {scope.limiter.describe()}; {scope.worker.describe()}"
 
     async def ask(self, scope: str, function: Callable[[Operations], _T]) -> _T:
         """Carry out what changes nothing, for the server itself: it takes no turn, and holds up no end.
 
-        Raises what ``Worker.run`` raises.
+        Raises what ``Supervisor.run`` raises.
         """
         return await self._scopes[scope].worker.run(function)
 
@@ -109,8 +110,10 @@ async def _run(scope: _Scope, image: Hashable | None, function: Callable[[Operat
     try:
         return await scope.worker.run(function, *args, image=image)
     finally:
-        scope.turns.give_back(image)
+        scope.limiter.release(image)
 
 
-def _turns(settings: CallSettings) -> Turns:
-    return Turns(at_once=settings.at_once, waiting=settings.waiting, waiting_per_image=settings.waiting_per_image)
+def _limiter(settings: CallSettings) -> ConcurrencyLimiter:
+    return ConcurrencyLimiter(
+        at_once=settings.at_once, waiting=settings.waiting, waiting_per_image=settings.waiting_per_image
+    )

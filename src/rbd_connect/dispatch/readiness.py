@@ -12,7 +12,7 @@ from enum import Enum
 
 from rbd_connect.model.errors import ServiceError
 
-from .dispatcher import Calls
+from .dispatcher import Dispatcher
 from .operations import Operations
 
 __all__ = ["Readiness", "Seen", "State"]
@@ -43,7 +43,7 @@ class State(Enum):
 class Readiness:
     """Probes of the scopes, one at a time each. For one event loop."""
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: Dispatcher) -> None:
         self._probes = {scope: _Probe(scope, calls) for scope in calls.scopes}
         self._draining = asyncio.Event()
 
@@ -77,7 +77,7 @@ class Readiness:
 class _Probe:
     """The last probe of a scope: connecting, if need be, and a question to its monitor and to some OSDs."""
 
-    def __init__(self, scope: str, calls: Calls) -> None:
+    def __init__(self, scope: str, calls: Dispatcher) -> None:
         self._scope = scope
         self._calls = calls
         self._task: asyncio.Task[None] | None = None

@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from rbd_connect.common.call_context import Progress, current, followed, phase
+from rbd_connect.common.call_context import CallContext, current, followed, phase
 
-__all__ = ["Shared"]
+__all__ = ["SingleFlight"]
 
 _T = TypeVar("_T")
 
@@ -17,11 +17,11 @@ class _Asking(Generic[_T]):
     """An answer that is asked for, or will be, and how many wait for that to begin."""
 
     task: asyncio.Task[_T]
-    progress: Progress
+    progress: CallContext
     waiting: int = 0
 
 
-class Shared(Generic[_T]):
+class SingleFlight(Generic[_T]):
     """A question that takes long. Who asks while an answer is under way shares the next one with all who do.
 
     So nobody is told what was true before he asked, and it is asked once at a time. The progress of all who share an

@@ -8,16 +8,16 @@ from connectrpc.code import Code
 
 __all__ = [
     "CephError",
+    "FieldViolation",
     "InTheWayError",
     "InvalidRequestError",
     "NotFoundError",
-    "Obstacle",
     "PreconditionError",
+    "PreconditionViolation",
     "ResourceType",
+    "RetryableError",
     "ServiceError",
     "StartError",
-    "TryLaterError",
-    "Violation",
     "listed",
     "named",
     "one_line",
@@ -61,7 +61,7 @@ def _restored(kind: type[ServiceError], args: tuple[object, ...], state: dict[st
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Violation:
+class FieldViolation:
     """A field of a request that is not valid, by its name in the proto file, and what is allowed there."""
 
     field: str
@@ -72,7 +72,7 @@ class Violation:
 class InvalidRequestError(ServiceError):
     """The request can never succeed, whatever the state of the cluster."""
 
-    def __init__(self, violations: Sequence[Violation], *, reason: str = "INVALID_NAME") -> None:
+    def __init__(self, violations: Sequence[FieldViolation], *, reason: str = "INVALID_NAME") -> None:
         message = " ".join(violation.description for violation in violations)
         super().__init__(Code.INVALID_ARGUMENT, reason, message)
         self.violations = tuple(violations)
@@ -90,7 +90,7 @@ class NotFoundError(ServiceError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Obstacle:
+class PreconditionViolation:
     """What stands in a call's way: of which kind it is, which one of them, and what it does there.
 
     ``image`` is the pool, the namespace and the name of the image that it is, where it is one: ``subject`` joins them
@@ -131,9 +131,9 @@ def _printed(name: str) -> str:
     return _shorten(name) if name.isprintable() else quoted(name)
 
 
-def named(obstacles: Sequence[Obstacle]) -> str:
-    """Name obstacles in a sentence: the first few, and of a long name its beginning. gRPC has little room for it."""
-    return listed([_printed(obstacle.subject) for obstacle in obstacles])
+def named(violations: Sequence[PreconditionViolation]) -> str:
+    """Name violations in a sentence: the first few, and of a long name its beginning. gRPC has little room for it."""
+    return listed([_printed(violation.subject) for violation in violations])
 
 
 def listed(words: Sequence[str], most: int = _MOST_NAMED) -> str:
@@ -144,28 +144,28 @@ def listed(words: Sequence[str], most: int = _MOST_NAMED) -> str:
 
 
 class PreconditionError(ServiceError):
-    """The state of an image or a snapshot does not allow the call. ``obstacles`` are who or what must go first."""
+    """The state of an image or a snapshot does not allow the call. ``violations`` are what must go first."""
 
-    def __init__(self, reason: str, message: str, obstacles: Sequence[Obstacle] = ()) -> None:
+    def __init__(self, reason: str, message: str, violations: Sequence[PreconditionViolation] = ()) -> None:
         super().__init__(Code.FAILED_PRECONDITION, reason, message)
-        self.obstacles = tuple(obstacles)
+        self.violations = tuple(violations)
 
 
 class InTheWayError(PreconditionError):
-    """Obstacles that the message names. ``lead`` is what the message says before it names them.
+    """The message names the violations. ``lead`` is what the message says before it names them.
 
     ``hidden`` is how many more there are that the caller may not know of.
     """
 
-    def __init__(self, reason: str, lead: str, obstacles: Sequence[Obstacle], *, hidden: int = 0) -> None:
-        names = [named(obstacles)] if obstacles else []
+    def __init__(self, reason: str, lead: str, violations: Sequence[PreconditionViolation], *, hidden: int = 0) -> None:
+        names = [named(violations)] if violations else []
         if hidden:
             names.append(f"{hidden} that you may not see")
-        super().__init__(reason, f"{lead} {', and '.join(names)}.", obstacles)
+        super().__init__(reason, f"{lead} {', and '.join(names)}.", violations)
         self.lead = lead
 
 
-class TryLaterError(ServiceError):
+class RetryableError(ServiceError):
     """A retry may succeed, after ``seconds`` or, where that is None, after as long as ``reasons`` says."""
 
     def __init__(self, code: Code, reason: str, message: str, *, seconds: float | None = None) -> None:

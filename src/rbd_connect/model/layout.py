@@ -12,7 +12,7 @@ The rules are librbd's own (``CreateRequest<I>::validate_order``, ``validate_fea
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from .errors import InvalidRequestError, Violation
+from .errors import FieldViolation, InvalidRequestError
 
 __all__ = ["Features", "Layout", "check", "objects"]
 
@@ -78,22 +78,22 @@ def objects(layout: Layout) -> int:
     return periods * count + min(count, -(-rest // unit))
 
 
-def _violation(field: str, reason: str, description: str) -> Violation:
-    return Violation(field=field, reason=reason, description=description)
+def _violation(field: str, reason: str, description: str) -> FieldViolation:
+    return FieldViolation(field=field, reason=reason, description=description)
 
 
-def _of_size(layout: Layout) -> Iterator[Violation]:
+def _of_size(layout: Layout) -> Iterator[FieldViolation]:
     if layout.size > _MAX_BYTES:
         yield _violation("quota_bytes", "TOO_LARGE", "An image has less than 2^63 bytes.")
 
 
-def _of_objects(layout: Layout) -> Iterator[Violation]:
+def _of_objects(layout: Layout) -> Iterator[FieldViolation]:
     size = layout.object_size
     if size and (size.bit_count() != 1 or not _MIN_OBJECT_BYTES <= size <= _MAX_OBJECT_BYTES):
         yield _violation("object_size_bytes", "OBJECT_SIZE", "The object size must be a power of 2, 4 KiB to 32 MiB.")
 
 
-def _of_stripes(layout: Layout) -> Iterator[Violation]:
+def _of_stripes(layout: Layout) -> Iterator[FieldViolation]:
     unit, count = layout.stripe_unit, layout.stripe_count
     if unit and not count:
         yield _violation("stripe_count", "STRIPE_COUNT", "With a stripe unit goes a stripe count.")
@@ -111,7 +111,7 @@ def _of_stripes(layout: Layout) -> Iterator[Violation]:
         )
 
 
-def _of_features(layout: Layout) -> Iterator[Violation]:
+def _of_features(layout: Layout) -> Iterator[FieldViolation]:
     features = layout.features
     if features is None:
         return

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
-from .errors import InvalidRequestError, Violation
+from .errors import FieldViolation, InvalidRequestError
 
 __all__ = ["MAX_NAME_BYTES", "ImageSpec", "ScopeSpec", "SnapshotSpec", "parse_image", "parse_scope", "parse_snapshot"]
 
@@ -53,7 +53,7 @@ class ImageSpec(ScopeSpec):
     image: str
 
     @property
-    def lane(self) -> tuple[str, str, str]:
+    def lock_key(self) -> tuple[str, str, str]:
         """What calls on the same image of a scope have in common."""
         return self.pool, self.namespace, self.image
 
@@ -108,7 +108,7 @@ def parse_snapshot(
     return SnapshotSpec(scope=scope, pool=pool, namespace=namespace, image=image_name, snapshot=snapshot_name)
 
 
-def _check(violations: Iterable[Violation]) -> None:
+def _check(violations: Iterable[FieldViolation]) -> None:
     found = list(violations)
     if found:
         raise InvalidRequestError(found)
@@ -138,7 +138,7 @@ def _rules(what: str, *, is_new: bool, forbidden: str = "") -> _Rules:
     )
 
 
-def _image_violations(scope: str, pool_name: str, image_name: str, *, is_new: bool) -> Iterator[Violation]:
+def _image_violations(scope: str, pool_name: str, image_name: str, *, is_new: bool) -> Iterator[FieldViolation]:
     pool, slash, namespace = pool_name.partition("/")
     yield from _violations("scope", scope, _Rules(what="scope"))
     yield from _violations("pool_name", pool, _rules("pool name", is_new=False))
@@ -147,13 +147,13 @@ def _image_violations(scope: str, pool_name: str, image_name: str, *, is_new: bo
     yield from _violations("image_name", image_name, _rules("image name", is_new=is_new))
 
 
-def _violations(field: str, name: str, rules: _Rules) -> Iterator[Violation]:
+def _violations(field: str, name: str, rules: _Rules) -> Iterator[FieldViolation]:
     """Yield the first rule that a name breaks, if any."""
     what = rules.what
     if not name:
-        yield Violation(field=field, reason="EMPTY", description=f"The {what} must not be empty.")
+        yield FieldViolation(field=field, reason="EMPTY", description=f"The {what} must not be empty.")
     elif "\0" in name or any(unicodedata.category(character) in rules.categories for character in name):
-        yield Violation(
+        yield FieldViolation(
             field=field, reason="CONTROL_CHARACTER", description=f"The {what} must not contain control characters."
         )
     elif found := [character for character in rules.forbidden if character in name]:
@@ -162,19 +162,19 @@ def _violations(field: str, name: str, rules: _Rules) -> Iterator[Violation]:
             if what == "namespace"
             else f"the {what} is given alone"
         )
-        yield Violation(
+        yield FieldViolation(
             field=field,
             reason="FORBIDDEN_CHARACTER",
             description=f"The {what} must not contain {' or '.join(map(repr, found))}; {allowed}.",
         )
     elif rules.reserves_dot and name.startswith("."):
-        yield Violation(
+        yield FieldViolation(
             field=field,
             reason="RESERVED",
             description=f"The {what} must not begin with '.': Ceph keeps such names for itself.",
         )
     elif (size := len(name.encode())) > rules.max_bytes:
-        yield Violation(
+        yield FieldViolation(
             field=field,
             reason="TOO_LONG",
             description=f"The {what} must be {rules.max_bytes} bytes of UTF-8 at the most; this one has {size}.",

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from google.protobuf.message import Message
 
 from rbd_connect.common import logging as log
-from rbd_connect.common.call_context import Progress
+from rbd_connect.common.call_context import CallContext
 from rbd_connect.model.errors import ServiceError
 
 from .caller import Caller
-from .methods import Procedure
+from .methods import Method
 
 __all__ = ["Call", "ended_line", "in_flight_line", "time_spent"]
 
@@ -30,10 +30,10 @@ class Call:
     Ceph ended it, he was not told.
     """
 
-    procedure: Procedure
+    method: Method
     caller: Caller
     request: Message
-    progress: Progress
+    progress: CallContext
     error: ServiceError | None = None
     outcome: str = "canceled"
     is_granted: bool | None = None
@@ -52,7 +52,7 @@ def ended_line(call: Call) -> str:
     reason = f" {call.error.reason}" if call.error else ""
     hidden = " (not granted)" if call.is_granted is False else ""
     return (
-        f"{call.procedure.name} {call.outcome}{reason}{hidden} in {call.duration_ms:.1f} ms "
+        f"{call.method.name} {call.outcome}{reason}{hidden} in {call.duration_ms:.1f} ms "
         f"({time_spent(call, call.ended)}) {_whose(call)}"
     )
 
@@ -63,7 +63,7 @@ def in_flight_line(call: Call) -> str:
     at = "in the server" if under_way is None else f"at {under_way}"
     left = "" if call.ended is None else f", which its caller has not waited for ({call.outcome})"
     age = time.monotonic() - call.caller.came
-    return f"{call.procedure.name} for {age:.1f} s {at} ({time_spent(call)}){left} {_whose(call)}"
+    return f"{call.method.name} for {age:.1f} s {at} ({time_spent(call)}){left} {_whose(call)}"
 
 
 def time_spent(call: Call, until: float | None = None) -> str:

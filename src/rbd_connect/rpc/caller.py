@@ -7,9 +7,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
-from rbd_connect.auth.authentication import Door
+from rbd_connect.auth.authentication import PeerConnection
 from rbd_connect.auth.identity import Identity
-from rbd_connect.auth.subject_limits import Place
+from rbd_connect.auth.subject_limits import Admission
 
 __all__ = ["REQUEST_ID_HEADER", "Caller", "calling", "current_caller", "request_id_of"]
 
@@ -30,14 +30,14 @@ class Caller:
     request_id: str
     transport: str
     peer: str
-    door: Door
+    connection: PeerConnection
     authorizations: Sequence[str]
     identity: Identity | None = None
-    place: Place | None = None
+    place: Admission | None = None
     came: float = field(default_factory=time.monotonic)
     admitted: float | None = None
 
-    def identified(self, identity: Identity, place: Place | None = None) -> "Caller":
+    def identified(self, identity: Identity, place: Admission | None = None) -> "Caller":
         """Give the caller with what was proved, and its place; what it was proved by is kept no longer."""
         return replace(self, identity=identity, place=place, authorizations=(), admitted=time.monotonic())
 

@@ -24,7 +24,7 @@ _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 class Failure(Exception):  # noqa: N818 - the outcome of a call, for a transport to write; no defect
     """A call that failed: what a transport writes, each in its own way.
 
-    ``call`` is the procedure's name, for a request that was not read (None).
+    ``call`` is the method's name, for a request that was not read (None).
     """
 
     def __init__(

@@ -11,8 +11,8 @@ from rbd_connect.model.errors import (
     CephError,
     InvalidRequestError,
     NotFoundError,
-    Obstacle,
     PreconditionError,
+    PreconditionViolation,
     ServiceError,
 )
 from rbd_connect.model.resources import ImageExistsError, SnapshotExistsError
@@ -37,7 +37,7 @@ def error_details(
 ) -> Iterator[Message]:
     """Yield ErrorInfo, and what else applies: BadRequest, ResourceInfo, PreconditionFailure, what exists, RetryInfo.
 
-    ``request`` is None if it was unreadable. ``call`` is the procedure's name, where it is known.
+    ``request`` is None if it was unreadable. ``call`` is the method's name, where it is known.
     """
     metadata = {"request_id": request_id, **_place(request)}
     if isinstance(error, CephError) and error.errno is not None:
@@ -55,8 +55,8 @@ def error_details(
             )
         case NotFoundError():
             yield ResourceInfo(resource_type=error.resource_type, resource_name=error.name, description=error.message)
-        case PreconditionError() if error.obstacles:
-            yield _precondition_failure(error.obstacles)
+        case PreconditionError() if error.violations:
+            yield _precondition_failure(error.violations)
         case SnapshotExistsError():
             yield snapshot_message(error.snapshot)
         case ImageExistsError():
@@ -68,15 +68,15 @@ def error_details(
         yield delay
 
 
-def _precondition_failure(obstacles: Sequence[Obstacle]) -> PreconditionFailure:
-    """List obstacles, as many as there is room for."""
+def _precondition_failure(violations: Sequence[PreconditionViolation]) -> PreconditionFailure:
+    """List violations, as many as there is room for."""
     failure = PreconditionFailure()
-    for obstacle in obstacles:
-        violation = failure.violations.add(
-            type=obstacle.kind, subject=obstacle.subject, description=obstacle.description
+    for violation in violations:
+        added = failure.violations.add(
+            type=violation.kind, subject=violation.subject, description=violation.description
         )
         if failure.ByteSize() > _MAX_BYTES:
-            failure.violations.remove(violation)
+            failure.violations.remove(added)
             break
     return failure
 

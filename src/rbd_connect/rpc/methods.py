@@ -1,4 +1,4 @@
-"""The procedures of the contract, from its descriptor: what each is called on the wire, in Python, and in grants.
+"""The methods of the contract, from its descriptor: what each is called on the wire, in Python, and in grants.
 
 Transports serve any Api; the storage service is one.
 """
@@ -18,13 +18,13 @@ from rbd_connect.config.access import Action
 if TYPE_CHECKING:
     from asgiref.typing import ASGI3Application
 
-__all__ = ["PROCEDURES", "SERVICE_NAME", "STORAGE", "Api", "Procedure", "name_of_call"]
+__all__ = ["METHODS", "SERVICE_NAME", "STORAGE", "Api", "Method", "name_of_call"]
 
 _SERVICE = DESCRIPTOR.services_by_name["StorageService"]
 
 SERVICE_NAME: str = _SERVICE.full_name
 
-# What must be granted to call it. A procedure that is not here stops the program at its start.
+# What must be granted to call it. A method that is not here stops the program at its start.
 _ACTIONS: Mapping[str, Action] = {
     "ListPools": "list",
     "ListImages": "list",
@@ -40,8 +40,8 @@ _ACTIONS: Mapping[str, Action] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Procedure:
-    """One procedure, by its names in the proto file, and the action that must be granted to call it."""
+class Method:
+    """One method, by its names in the proto file, and the action that must be granted to call it."""
 
     service: str
     name: str
@@ -71,22 +71,22 @@ class Procedure:
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """A service of a proto file: its full name, the procedures that are served, and its generated application."""
+    """A service of a proto file: its full name, the methods that are served, and its generated application."""
 
     name: str
-    procedures: tuple[Procedure, ...]
+    methods: tuple[Method, ...]
     application: "Callable[..., ASGI3Application]"
 
 
-PROCEDURES = tuple(
-    Procedure(SERVICE_NAME, method.name, GetMessageClass(method.input_type), _ACTIONS[method.name])
+METHODS = tuple(
+    Method(SERVICE_NAME, method.name, GetMessageClass(method.input_type), _ACTIONS[method.name])
     for method in _SERVICE.methods
 )
-STORAGE = Api(SERVICE_NAME, PROCEDURES, StorageServiceASGIApplication)
+STORAGE = Api(SERVICE_NAME, METHODS, StorageServiceASGIApplication)
 
-_NAMES = {procedure.request_class.DESCRIPTOR.full_name: procedure.name for procedure in PROCEDURES}
+_NAMES = {method.request_class.DESCRIPTOR.full_name: method.name for method in METHODS}
 
 
 def name_of_call(request: Message) -> str | None:
-    """Give the name of the procedure that a request is for."""
+    """Give the name of the method that a request is for."""
     return _NAMES.get(request.DESCRIPTOR.full_name)

@@ -28,23 +28,23 @@ from .audit import Audit
 from .audit_records import record
 from .call_log import Call, ended_line, in_flight_line, time_spent
 from .caller import Caller, calling, current_caller
-from .methods import STORAGE, Api, Procedure
+from .methods import STORAGE, Api, Method
 from .resources import spec_of
 
-__all__ = ["Front"]
+__all__ = ["Pipeline"]
 
 _log = logging.getLogger(__name__)
 
 # So long a stranger waits for his answer: who tries one credential after the other takes the less from others.
-_STRANGERS_SECONDS = 0.05
+_UNAUTHENTICATED_PAUSE_SECONDS = 0.05
 # The oldest of those in flight that are told of one by one.
 _MOST_LISTED = 500
 
-Method = Callable[[Any, Granted], Awaitable[Message]]
+_Implementation = Callable[[Any, Granted], Awaitable[Message]]
 
 
-class Front:
-    """A service with its procedures under the names of generated code: ``await front.create_image(request, context)``.
+class Pipeline:
+    """A service with its methods under the names of generated code: ``await front.create_image(request, context)``.
 
     They raise Failure for whatever the service raises; what nobody foresaw is logged with its traceback.
     """
@@ -54,42 +54,42 @@ class Front:
         self._audit = audit
         self._in_flight: dict[Call, None] = {}
         self._left: set[Call] = set()
-        for procedure in STORAGE.procedures:
-            setattr(self, procedure.python_name, self._guarded(procedure, procedure.of(service)))
+        for method in STORAGE.methods:
+            setattr(self, method.python_name, self._guarded(method, method.of(service)))
 
     @property
     def services(self) -> Mapping[Api, object]:
-        """Give each API that is served, and what has its procedures under the names of generated code."""
+        """Give each API that is served, and what has its methods under the names of generated code."""
         return {STORAGE: self}
 
-    async def admit(self, procedure: Procedure, caller: Caller) -> None:
+    async def admit(self, method: Method, caller: Caller) -> None:
         """Find out who makes the call that begins on this task. Raises ServiceError where that is not known in time."""
         try:
             async with asyncio.timeout_at(rpc.deadline()):
-                identity = await self._policy.identity(caller.authorizations, caller.door)
+                identity = await self._policy.identity(caller.authorizations, caller.connection)
         except TimeoutError:
             raise rpc.not_started() from None
         except UnauthenticatedError as error:
-            await self._not_admitted(procedure, caller, error)
-            await rpc.pause(_STRANGERS_SECONDS)
+            await self._not_admitted(method, caller, error)
+            await rpc.pause(_UNAUTHENTICATED_PAUSE_SECONDS)
             raise
         try:
-            place = self._policy.take_place(identity)
+            place = self._policy.acquire(identity)
         except ServiceError as error:
-            await self._not_admitted(procedure, caller.identified(identity), error)
+            await self._not_admitted(method, caller.identified(identity), error)
             raise
         admitted = caller.identified(identity, place)
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - this is a coroutine
-        # Whatever becomes of the call: it may be refused before it comes to its procedure.
-        task.add_done_callback(lambda _: place.give_back())
+        # Whatever becomes of the call: it may be refused before it comes to its method.
+        task.add_done_callback(lambda _: place.release())
         calling(admitted)
 
-    async def _not_admitted(self, procedure: Procedure, caller: Caller, error: ServiceError) -> None:
-        if procedure.changes:
+    async def _not_admitted(self, method: Method, caller: Caller, error: ServiceError) -> None:
+        if method.changes:
             line = record(
                 caller,
-                procedure.action,
+                method.action,
                 None,
                 code=error.code.value,
                 reason=error.reason,
@@ -101,27 +101,29 @@ class Front:
             await self._settled()
 
     async def granted(self, caller: Caller, seconds: float) -> Granted | None:
-        """Say what is granted to who asks for no procedure; nothing to a stranger, or where it is not known in time."""
+        """Say what is granted to who asks for no method; nothing to a stranger, or where it is not known in time."""
         try:
             async with asyncio.timeout(seconds):
-                identity = await self._policy.identity(caller.authorizations, caller.door)
+                identity = await self._policy.identity(caller.authorizations, caller.connection)
         except TimeoutError:
             return None
         except UnauthenticatedError as error:
             if caller.authorizations:
                 _log.info("a probe names no scopes: %s", error.cause)
-                await rpc.pause(_STRANGERS_SECONDS)
+                await rpc.pause(_UNAUTHENTICATED_PAUSE_SECONDS)
             return None
         return self._policy.granted(identity)
 
-    def _guarded(self, procedure: Procedure, method: Method) -> Callable[[Message, object], Awaitable[Message]]:
+    def _guarded(
+        self, method: Method, implementation: _Implementation
+    ) -> Callable[[Message, object], Awaitable[Message]]:
         async def answer(request: Message, _context: object) -> Message:
             caller = current_caller()
             if caller is None or caller.identity is None:
                 raise rpc.Failure(UnauthenticatedError(), None, "")
             try:
                 with followed(caller.request_id) as progress:
-                    response = await self._answer(Call(procedure, caller, request, progress), method)
+                    response = await self._answer(Call(method, caller, request, progress), implementation)
             except rpc.Failure:
                 await self._settled()
                 raise
@@ -130,10 +132,10 @@ class Front:
 
         return answer
 
-    async def _answer(self, call: Call, method: Method) -> Message:
+    async def _answer(self, call: Call, implementation: _Implementation) -> Message:
         self._in_flight[call] = None
         try:
-            response = await _in_time(call, self._permitted(call, method))
+            response = await _in_time(call, self._authorized(call, implementation))
             call.outcome = "ok"
         except ServiceError as error:
             call.error, call.outcome = error, error.code.value
@@ -145,17 +147,17 @@ class Front:
             self._answered(call)
         return response
 
-    async def _permitted(self, call: Call, method: Method) -> Message:
+    async def _authorized(self, call: Call, implementation: _Implementation) -> Message:
         """Call the service where that is granted. Raises ServiceError."""
         spec = spec_of(call.request)
         identity = call.caller.identity
         assert identity is not None  # noqa: S101 - else it would not have come so far
         granted = self._policy.granted(identity)
         call.is_granted = False
-        granted.check(call.procedure.action, spec)
+        granted.check(call.method.action, spec)
         call.is_granted = True
         try:
-            return await method(call.request, granted)
+            return await implementation(call.request, granted)
         except ServiceError as error:
             raise without_hidden(error, spec.scope, granted) from error
 
@@ -204,7 +206,7 @@ class Front:
     def _over(self, call: Call, task: "asyncio.Task[Any] | None", final: str | None) -> None:
         """End a call altogether. ``final`` is how, where its caller was not told."""
         if call.caller.place is not None:
-            call.caller.place.give_back(at_last=True)
+            call.caller.place.release(at_last=True)
         if final is not None:
             after = time.monotonic() - (call.ended or call.arrived)
             _log.info(
@@ -214,10 +216,10 @@ class Front:
                 final,
                 time_spent(call),
             )
-        if call.procedure.changes:
+        if call.method.changes:
             line = record(
                 call.caller,
-                call.procedure.action,
+                call.method.action,
                 call.request,
                 task,
                 code=call.outcome,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from rbd_connect.model.errors import ServiceError, TryLaterError
+from rbd_connect.model.errors import RetryableError, ServiceError
 from rbd_connect.model.reasons import REASONS
 
 __all__ = ["REPEATED", "Repeated", "advice", "retry_after"]
@@ -81,6 +81,6 @@ def retry_after(error: ServiceError, call: str | None) -> float | None:
     repeated = REPEATED.get(call or "")
     if reason.is_outcome_unknown and (repeated is None or not repeated.is_safe):
         return None
-    if isinstance(error, TryLaterError) and error.seconds is not None:
+    if isinstance(error, RetryableError) and error.seconds is not None:
         return error.seconds
     return reason.retry_after

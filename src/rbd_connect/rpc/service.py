@@ -11,10 +11,10 @@ from google.protobuf.empty_pb2 import Empty
 from otterscale.storage.v1 import storage_pb2 as pb
 from rbd_connect.auth.grants import Granted
 from rbd_connect.config.settings import UsageSettings
-from rbd_connect.dispatch.dispatcher import Calls
+from rbd_connect.dispatch.dispatcher import Dispatcher
 from rbd_connect.dispatch.operations import Operations
-from rbd_connect.dispatch.single_flight import Shared
-from rbd_connect.model.errors import InvalidRequestError, Violation
+from rbd_connect.dispatch.single_flight import SingleFlight
+from rbd_connect.model.errors import FieldViolation, InvalidRequestError
 from rbd_connect.model.layout import check
 from rbd_connect.model.names import SnapshotSpec
 from rbd_connect.model.resources import Image
@@ -26,15 +26,15 @@ __all__ = ["StorageService"]
 
 
 class StorageService:
-    """otterscale.storage.v1.StorageService, behind ``Front``, which has checked that the caller may call.
+    """otterscale.storage.v1.StorageService, behind ``Pipeline``, which has checked that the caller may call.
 
     What a method is told of him is what is granted, by which lists leave out the rest. They raise ServiceError.
     """
 
-    def __init__(self, calls: Calls, usage: UsageSettings) -> None:
+    def __init__(self, calls: Dispatcher, usage: UsageSettings) -> None:
         self._calls = calls
         self._usage = usage
-        self._images = {scope: Shared(partial(self._list_images, scope)) for scope in calls.scopes}
+        self._images = {scope: SingleFlight(partial(self._list_images, scope)) for scope in calls.scopes}
 
     async def list_pools(self, request: pb.ListPoolsRequest, granted: Granted) -> pb.ListPoolsResponse:
         scope = scope_of(request).scope
@@ -55,7 +55,7 @@ class StorageService:
         layout = layout_of(request)
         check(layout)
         image = await self._calls.run(
-            spec.scope, spec.lane, Operations.create_image, spec, layout, self._usage.diff_budget
+            spec.scope, spec.lock_key, Operations.create_image, spec, layout, self._usage.diff_budget
         )
         return image_message(image)
 
@@ -63,13 +63,13 @@ class StorageService:
         spec = image_of(request)
         _check_has_size(request)
         image = await self._calls.run(
-            spec.scope, spec.lane, Operations.resize_image, spec, request.quota_bytes, self._usage.diff_budget
+            spec.scope, spec.lock_key, Operations.resize_image, spec, request.quota_bytes, self._usage.diff_budget
         )
         return image_message(image)
 
     async def delete_image(self, request: pb.DeleteImageRequest, _granted: Granted) -> Empty:
         spec = image_of(request)
-        await self._calls.run(spec.scope, spec.lane, Operations.delete_image, spec)
+        await self._calls.run(spec.scope, spec.lock_key, Operations.delete_image, spec)
         return Empty()
 
     async def create_image_snapshot(
@@ -77,7 +77,7 @@ class StorageService:
     ) -> pb.Image.Snapshot:
         spec = snapshot_of(request)
         snapshot = await self._calls.run(
-            spec.scope, spec.lane, Operations.create_snapshot, spec, self._usage.diff_budget
+            spec.scope, spec.lock_key, Operations.create_snapshot, spec, self._usage.diff_budget
         )
         return snapshot_message(snapshot)
 
@@ -99,7 +99,7 @@ class StorageService:
 
     async def _change(self, request: OfSnapshot, change: Callable[[Operations, SnapshotSpec], object]) -> Empty:
         spec = snapshot_of(request)
-        await self._calls.run(spec.scope, spec.lane, change, spec)
+        await self._calls.run(spec.scope, spec.lock_key, change, spec)
         return Empty()
 
 
@@ -107,6 +107,6 @@ def _check_has_size(request: pb.CreateImageRequest | pb.UpdateImageRequest) -> N
     """Raise InvalidRequestError where a request does not say the size: nobody wants to lose an image for that."""
     if not request.HasField("quota_bytes"):
         raise InvalidRequestError(
-            [Violation(field="quota_bytes", reason="EMPTY", description="The size, quota_bytes, must be given.")],
+            [FieldViolation(field="quota_bytes", reason="EMPTY", description="The size, quota_bytes, must be given.")],
             reason="INVALID_LAYOUT",
         )

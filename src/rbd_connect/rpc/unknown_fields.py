@@ -15,9 +15,9 @@ from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from rbd_connect.common.similar_names import nearest
-from rbd_connect.model.errors import InvalidRequestError, ServiceError, Violation, listed, quoted
+from rbd_connect.model.errors import FieldViolation, InvalidRequestError, ServiceError, listed, quoted
 
-from .methods import PROCEDURES
+from .methods import METHODS
 
 __all__ = ["lacks_required", "note", "with_unknown_named"]
 
@@ -69,7 +69,7 @@ def with_unknown_named(error: ServiceError, request: Message) -> ServiceError:
     return InvalidRequestError(violations, reason=error.reason)
 
 
-def _by_field(unknown: Iterable[_Unknown], empty: Sequence[Violation], request: Message) -> dict[str, list[str]]:
+def _by_field(unknown: Iterable[_Unknown], empty: Sequence[FieldViolation], request: Message) -> dict[str, list[str]]:
     """Say of each empty field what was sent in its place, and of the first one what else is not known."""
     by_name = request.DESCRIPTOR.fields_by_name
     candidates = {by_name[violation.field].json_name: violation.field for violation in empty}
@@ -159,4 +159,4 @@ def _known(descriptor: Descriptor) -> Mapping[str, str]:
 
 
 def _calls_with(name: str) -> list[str]:
-    return [each.name for each in PROCEDURES if name in _known(each.request_class.DESCRIPTOR)]
+    return [each.name for each in METHODS if name in _known(each.request_class.DESCRIPTOR)]

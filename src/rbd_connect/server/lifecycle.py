@@ -19,10 +19,10 @@ from rbd_connect.auth.policy import Policy
 from rbd_connect.common import logging as log
 from rbd_connect.config.settings import Settings
 from rbd_connect.config.types import Address, is_loopback
-from rbd_connect.dispatch.dispatcher import Calls
+from rbd_connect.dispatch.dispatcher import Dispatcher
 from rbd_connect.dispatch.readiness import Readiness
 from rbd_connect.rpc.audit import Audit
-from rbd_connect.rpc.pipeline import Front
+from rbd_connect.rpc.pipeline import Pipeline
 from rbd_connect.rpc.service import StorageService
 from rbd_connect.transport.grpc.server import GrpcServer
 from rbd_connect.transport.http.app import application
@@ -72,20 +72,20 @@ def serve(settings: Settings, on_ready: Callable[[Listening], None], source: Sou
 
 
 async def _serve(settings: Settings, on_ready: Callable[[Listening], None], source: Source | None) -> None:
-    calls = Calls(settings)
+    calls = Dispatcher(settings)
     policy = Policy(settings)
-    front = Front(StorageService(calls, settings.usage), policy, Audit(settings.audit.file))
+    pipeline = Pipeline(StorageService(calls, settings.usage), policy, Audit(settings.audit.file))
     readiness = Readiness(calls)
     tls = Tls(settings.tls) if settings.tls.certificate else None
     http_size, grpc_size = connections_for_each(settings.limits)
-    probes = Probes(readiness, front, Proxies(settings.proxies))
-    grpc_server = GrpcServer(front, readiness, settings, tls, connections=grpc_size)
+    probes = Probes(readiness, pipeline, Proxies(settings.proxies))
+    grpc_server = GrpcServer(pipeline, readiness, settings, tls, connections=grpc_size)
     with _placed_errors(settings), ExitStack() as stack:
         http_sockets, http_address = _bind("http", settings.listen.http, stack)
         probe_sockets, probes_address = _bind("probes", settings.listen.probes, stack)
         grpc_address = await grpc_server.start(settings.listen.grpc)
         stack.pop_all()
-    app = application(front, probes, settings, grpc_address=str(grpc_address))
+    app = application(pipeline, probes, settings, grpc_address=str(grpc_address))
     http_server = HttpServer(app, settings, tls, is_draining=lambda: readiness.is_draining)
     http_server.listen(http_sockets, size=http_size, grpc_address=grpc_address)
     http_server.listen_for_probes(probe_sockets, probes.alone())
@@ -93,14 +93,14 @@ async def _serve(settings: Settings, on_ready: Callable[[Listening], None], sour
     _warn(settings)
     server = _Server(http_server, grpc_server, readiness, lambda: on_ready(listening))
     await calls.start()
-    _on_signal(signal.SIGUSR1, lambda: _log_in_flight(front, calls))
+    _on_signal(signal.SIGUSR1, lambda: _log_in_flight(pipeline, calls))
     review = PoolReview(calls)
     review.begin(settings)
     async with reloading(policy, settings, source, review.begin) if source else nullcontext():
         await server.serve()
         review.stop()
         left = await calls.drain(server.drained_by - time.monotonic())
-    front.close()
+    pipeline.close()
     if left:
         # A call inside librbd cannot be cancelled, and a thread that never ends would keep the process.
         _log.error("%d calls did not end in %d s and are left", left, settings.listen.drain_timeout)
@@ -131,10 +131,10 @@ def _on_signal(number: signal.Signals, act: Callable[[], Coroutine[Any, Any, Non
     asyncio.get_running_loop().add_signal_handler(number, begin)
 
 
-async def _log_in_flight(front: Front, calls: Calls) -> None:
+async def _log_in_flight(pipeline: Pipeline, calls: Dispatcher) -> None:
     """Say in the log what the server is at."""
     await calls.look()
-    front.log_in_flight()
+    pipeline.log_in_flight()
     for line in calls.describe():
         _log.info("in flight: %s", line)
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from rbd_connect.auth.grant_warnings import names_pools, pool_doubts
 from rbd_connect.config.settings import Settings
-from rbd_connect.dispatch.dispatcher import Calls
+from rbd_connect.dispatch.dispatcher import Dispatcher
 from rbd_connect.dispatch.operations import Operations
 from rbd_connect.model.errors import ServiceError
 
@@ -23,7 +23,7 @@ class PoolReview:
     No call waits for it, and a server that stops does not either.
     """
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: Dispatcher) -> None:
         self._calls = calls
         self._task: asyncio.Task[None] | None = None
 

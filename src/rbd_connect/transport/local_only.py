@@ -12,7 +12,7 @@ from rbd_connect.rpc import deadline as rpc
 from rbd_connect.transport.http.caller import caller_of
 from rbd_connect.transport.http.errors import send_failure
 
-from . import protocol_errors as refusals
+from . import protocol_errors
 from .peer import UNIX
 
 if TYPE_CHECKING:
@@ -52,9 +52,9 @@ def local_only(app: "ASGI3Application", settings: "Settings", proxies: "Proxies"
         assert scope["type"] == "http"  # noqa: S101 - nothing else comes here
         caller = caller_of(scope, proxies)
         host = b",".join(value for name, value in scope["headers"] if name == b"host").decode("latin-1")
-        if is_loopback(caller.door.host) and (caller.door.host == UNIX or is_local_name(host)):
+        if is_loopback(caller.connection.host) and (caller.connection.host == UNIX or is_local_name(host)):
             await app(scope, receive, send)
         else:
-            await send_failure(scope, send, rpc.refused(refusals.not_local(), caller.request_id))
+            await send_failure(scope, send, rpc.refused(protocol_errors.not_local(), caller.request_id))
 
     return served

@@ -1,4 +1,4 @@
-"""What a transport refuses before a procedure is called, in one wording for all of them."""
+"""What a transport refuses before a method is called, in one wording for all of them."""
 
 import asyncio
 
@@ -24,7 +24,7 @@ __all__ = [
     "too_slow",
     "unknown_content_type",
     "unknown_encoding",
-    "unknown_procedure",
+    "unknown_method",
     "wrong_method",
 ]
 
@@ -57,13 +57,13 @@ def too_slow(seconds: int) -> ServiceError:
     )
 
 
-def unknown_procedure(path: str) -> ServiceError:
-    return ServiceError(Code.UNIMPLEMENTED, "UNKNOWN_PROCEDURE", f"There is no procedure {_shown(path)}.")
+def unknown_method(path: str) -> ServiceError:
+    return ServiceError(Code.UNIMPLEMENTED, "UNKNOWN_PROCEDURE", f"There is no method {_shown(path)}.")
 
 
 def wrong_method(method: str) -> ServiceError:
     return ServiceError(
-        Code.UNIMPLEMENTED, "METHOD_NOT_ALLOWED", f"Procedures are called by POST; the request was {_shown(method)}."
+        Code.UNIMPLEMENTED, "METHOD_NOT_ALLOWED", f"Methods are called by POST; the request was {_shown(method)}."
     )
 
 

@@ -4,7 +4,7 @@ import socket
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 
-from rbd_connect.auth.authentication import Door
+from rbd_connect.auth.authentication import PeerConnection
 from rbd_connect.config.settings import ProxySettings
 
 from . import forwarded
@@ -34,7 +34,9 @@ class Proxies:
             return await read_header(connection) or peer
         return peer
 
-    def caller(self, peer: Peer, values: Values, *, with_tls: bool, certificate: bytes | None) -> tuple[Peer, Door]:
+    def caller(
+        self, peer: Peer, values: Values, *, with_tls: bool, certificate: bytes | None
+    ) -> tuple[Peer, PeerConnection]:
         """Say who calls, and by which door. ``values`` gives the headers of a name.
 
         ``with_tls`` and ``certificate`` are those of our own connection. A trusted proxy's certificate is its own, and
@@ -42,14 +44,14 @@ class Proxies:
         """
         by_tls = with_tls if peer.with_tls is None else peer.with_tls
         if not (self._networks and self._trust(peer)):
-            return peer, Door(peer.host, with_tls=by_tls, certificate=certificate)
+            return peer, PeerConnection(peer.host, with_tls=by_tls, certificate=certificate)
         peers, said = forwarded.read(self._header, values)
         caller = peer
         for hop in reversed(peers):
             caller = hop
             if not self._trust(hop):
                 break
-        return caller, Door(caller.host, with_tls=by_tls if said is None else said)
+        return caller, PeerConnection(caller.host, with_tls=by_tls if said is None else said)
 
     def _trust(self, peer: Peer) -> bool:
         if peer.host == UNIX:

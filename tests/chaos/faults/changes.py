@@ -4,11 +4,11 @@ from dataclasses import replace
 from functools import partial
 
 from ..changes import changes
-from ..drills import Drill
-from ..stage import Scene
+from ..environment import Trial
+from ..scenario import Scenario
 from . import client, daemons, servers
 
-__all__ = ["DRILLS"]
+__all__ = ["SCENARIOS"]
 
 _IMAGES = 8
 _FAULTS = (
@@ -20,14 +20,14 @@ _FAULTS = (
 )
 
 
-def _while_changing(fault: Drill, scene: Scene) -> None:
+def _while_changing(fault: Scenario, trial: Trial) -> None:
     """Each call is told the truth; then each image is resized, rolled back and deleted."""
-    with changes(scene.stage.server, scene.tools, scene.stage.new_images(_IMAGES)) as wrong:
-        fault.fault(scene)
-    scene.wrong.extend(wrong)
+    with changes(trial.environment.server, trial.tools, trial.environment.new_images(_IMAGES)) as wrong:
+        fault.fault(trial)
+    trial.wrong.extend(wrong)
 
 
-def _drill(fault: Drill) -> Drill:
+def _scenario(fault: Scenario) -> Scenario:
     return replace(
         fault,
         name=f"delete, rollback, resize: {fault.name.partition(' in the')[0]}",
@@ -36,4 +36,6 @@ def _drill(fault: Drill) -> Drill:
     )
 
 
-DRILLS = tuple(_drill(fault) for fault in (*daemons.DRILLS, *client.DRILLS, *servers.DRILLS) if fault.name in _FAULTS)
+SCENARIOS = tuple(
+    _scenario(fault) for fault in (*daemons.SCENARIOS, *client.SCENARIOS, *servers.SCENARIOS) if fault.name in _FAULTS
+)

@@ -13,10 +13,10 @@ from support.cluster import CAPS, SCOPE, USER
 from support.server import Held, Server, workers_of
 from support.waiting import wait_until
 
-from ..drills import Drill
-from ..stage import Scene
+from ..environment import Trial
+from ..scenario import Scenario
 
-__all__ = ["DRILLS"]
+__all__ = ["SCENARIOS"]
 
 _OTHER_USER = "client.replaced"
 _WARM_UP = 5
@@ -24,52 +24,52 @@ _SNAPSHOTS = 50  # of one image
 _MAY_GROW = 1.1
 
 
-def _blocklist(scene: Scene) -> None:
-    for address in scene.tools.addresses(USER):
-        scene.tools.ceph("osd", "blocklist", "add", address)
+def _blocklist(trial: Trial) -> None:
+    for address in trial.tools.addresses(USER):
+        trial.tools.ceph("osd", "blocklist", "add", address)
 
 
-def _rotate_key(scene: Scene) -> None:
-    log = scene.stage.server.log
+def _rotate_key(trial: Trial) -> None:
+    log = trial.environment.server.log
     before = log.read_text().count("connected anew")
     with tempfile.NamedTemporaryFile() as other:
         caps = [word for daemon, cap in CAPS.items() for word in ("--cap", daemon, cap)]
         words = ("ceph-authtool", other.name, "--create-keyring", "--gen-key", "--name", USER, *caps)
         subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
-        scene.tools.ceph("auth", "import", "-i", other.name)
-    scene.cluster.create_user(USER, **CAPS)  # writes the keyring
+        trial.tools.ceph("auth", "import", "-i", other.name)
+    trial.cluster.create_user(USER, **CAPS)  # writes the keyring
     wait_until(lambda: log.read_text().count("connected anew") > before)
 
 
-def _take_caps_away(scene: Scene) -> None:
+def _take_caps_away(trial: Trial) -> None:
     """Those who are connected keep what they have; so the connection is taken away too."""
-    scene.cluster.command("auth caps", entity=USER, caps=["mon", "allow r"])
-    _blocklist(scene)
-    wait_until(lambda: any(record.answer.reason == "CEPH_CAPS_MISSING" for record in list(scene.traffic.records)))
-    time.sleep(scene.stage.pace.down)
-    scene.cluster.command("auth caps", entity=USER, caps=[word for pair in CAPS.items() for word in pair])
+    trial.cluster.command("auth caps", entity=USER, caps=["mon", "allow r"])
+    _blocklist(trial)
+    wait_until(lambda: any(record.answer.reason == "CEPH_CAPS_MISSING" for record in list(trial.traffic.records)))
+    time.sleep(trial.environment.pace.down)
+    trial.cluster.command("auth caps", entity=USER, caps=[word for pair in CAPS.items() for word in pair])
 
 
-def _configure_again_and_again(scene: Scene) -> None:
+def _configure_again_and_again(trial: Trial) -> None:
     """The monitors give librbd's options other values, and in the end one that the next connection has to have."""
-    until = time.monotonic() + 2 * scene.stage.pace.down
+    until = time.monotonic() + 2 * trial.environment.pace.down
     for number in count(1):
-        scene.cluster.command("config set", who=USER, name="rbd_cache_max_dirty", value=str(1_000_000 + number))
+        trial.cluster.command("config set", who=USER, name="rbd_cache_max_dirty", value=str(1_000_000 + number))
         if time.monotonic() > until:
             break
-    scene.cluster.command("config rm", who=USER, name="rbd_cache_max_dirty")
+    trial.cluster.command("config rm", who=USER, name="rbd_cache_max_dirty")
 
 
-def _replace_again_and_again(scene: Scene) -> None:
+def _replace_again_and_again(trial: Trial) -> None:
     """Of a connection that was replaced nothing is left: no process, descriptor, session or watcher."""
-    scene.cluster.create_user(_OTHER_USER, **CAPS)
-    images = scene.stage.new_images(1 + (_WARM_UP + scene.stage.pace.replacements) // _SNAPSHOTS)
+    trial.cluster.create_user(_OTHER_USER, **CAPS)
+    images = trial.environment.new_images(1 + (_WARM_UP + trial.environment.pace.replacements) // _SNAPSHOTS)
     with (
-        scene.stage.another_server(client=_OTHER_USER) as server,
-        rados.Rados(conffile=str(scene.cluster.conf), name="client.admin") as admin,
+        trial.environment.another_server(client=_OTHER_USER) as server,
+        rados.Rados(conffile=str(trial.cluster.conf), name="client.admin") as admin,
     ):
         before: Held | None = None
-        for number in range(_WARM_UP + scene.stage.pace.replacements):
+        for number in range(_WARM_UP + trial.environment.pace.replacements):
             pool, _, name = images[number // _SNAPSHOTS].partition("/")
             body = request(pool, name, f"r{number}", scope=SCOPE)
             answer = create(server, body)
@@ -78,17 +78,17 @@ def _replace_again_and_again(scene: Scene) -> None:
                 # The OSD heard of the blocklist only in the middle of the call; a retry tells.
                 answer = create(server, body)
                 is_made = answer.code is None or answer.reason == "SNAPSHOT_EXISTS"
-            scene.expect(is_made, f"replacement {number} was answered {answer}")
+            trial.expect(is_made, f"replacement {number} was answered {answer}")
             if number == _WARM_UP:
                 before = _held_at_rest(server)
             for address in _addresses(admin):
-                scene.cluster.command("osd blocklist", blocklistop="add", addr=address)
+                trial.cluster.command("osd blocklist", blocklistop="add", addr=address)
         after = _held_at_rest(server)
     assert before is not None
     for what in ("threads", "descriptors", "resident_bytes"):
         earlier, later = getattr(before, what), getattr(after, what)
-        scene.expect(later <= _MAY_GROW * earlier, f"after the replacements there are {later} {what}, not {earlier}")
-    scene.expect(not any(map(scene.tools.watchers, images)), "a watcher is left")
+        trial.expect(later <= _MAY_GROW * earlier, f"after the replacements there are {later} {what}, not {earlier}")
+    trial.expect(not any(map(trial.tools.watchers, images)), "a watcher is left")
 
 
 def _held_at_rest(server: Server) -> Held:
@@ -105,12 +105,12 @@ def _addresses(admin: rados.Rados) -> list[str]:
     return [f"{address['addr']}/{address['nonce']}" for address in addresses]
 
 
-DRILLS = (
-    Drill("client blocklisted in the middle of 64 calls", _blocklist, callers=64, heals_within=1.0),
-    Drill("key rotated", _rotate_key),
-    Drill(
+SCENARIOS = (
+    Scenario("client blocklisted in the middle of 64 calls", _blocklist, callers=64, heals_within=1.0),
+    Scenario("key rotated", _rotate_key),
+    Scenario(
         "caps taken away and given back", _take_caps_away, brings=frozenset({"CEPH_CAPS_MISSING", "CEPH_AUTH_REJECTED"})
     ),
-    Drill("configuration changed again and again", _configure_again_and_again),
-    Drill("connection replaced again and again", _replace_again_and_again, callers=0),
+    Scenario("configuration changed again and again", _configure_again_and_again),
+    Scenario("connection replaced again and again", _replace_again_and_again, callers=0),
 )

@@ -2,48 +2,48 @@
 
 import time
 
-from ..drills import Drill
-from ..stage import Scene
+from ..environment import Trial
+from ..scenario import Scenario
 
-__all__ = ["DRILLS"]
+__all__ = ["SCENARIOS"]
 
 _ROUND_TRIP_SECONDS = 0.5
 _PATIENCE_SECONDS = 120.0  # for a call under way then: it takes dozens of round trips
 _FLAP_SECONDS = 1.0
 
 
-def _cut_osd(scene: Scene) -> None:
-    (osd,) = scene.cluster.command("osd dump")["osds"]
+def _cut_osd(trial: Trial) -> None:
+    (osd,) = trial.cluster.command("osd dump")["osds"]
     port = int(osd["public_addrs"]["addrvec"][0]["addr"].rpartition(":")[2])
-    with scene.stage.network.cut([port]):
-        time.sleep(scene.stage.pace.frozen)
+    with trial.environment.network.cut([port]):
+        time.sleep(trial.environment.pace.frozen)
 
 
-def _cut_all(scene: Scene) -> None:
-    with scene.stage.network.cut():
-        time.sleep(scene.stage.pace.frozen)
+def _cut_all(trial: Trial) -> None:
+    with trial.environment.network.cut():
+        time.sleep(trial.environment.pace.frozen)
 
 
-def _delay(scene: Scene) -> None:
+def _delay(trial: Trial) -> None:
     """Calls go on, slowly."""
-    with scene.stage.network.delayed(_ROUND_TRIP_SECONDS / 2):
+    with trial.environment.network.delayed(_ROUND_TRIP_SECONDS / 2):
         began = time.perf_counter()
-        slowest = scene.traffic.success_everywhere(began, _PATIENCE_SECONDS, scene.images[:1])
-        scene.expect(slowest is not None, f"no call succeeded within {_PATIENCE_SECONDS:g} s")
+        slowest = trial.traffic.success_everywhere(began, _PATIENCE_SECONDS, trial.images[:1])
+        trial.expect(slowest is not None, f"no call succeeded within {_PATIENCE_SECONDS:g} s")
 
 
-def _flap(scene: Scene) -> None:
-    ends = time.monotonic() + scene.stage.pace.frozen
+def _flap(trial: Trial) -> None:
+    ends = time.monotonic() + trial.environment.pace.frozen
     while time.monotonic() < ends:
-        with scene.stage.network.cut():
+        with trial.environment.network.cut():
             time.sleep(_FLAP_SECONDS)
         time.sleep(_FLAP_SECONDS)
 
 
 # On two hosts.
-DRILLS = (
-    Drill("network to the OSD cut", _cut_osd),
-    Drill("network to the cluster cut", _cut_all),
-    Drill("network delayed by 500 ms", _delay, checks="calls succeed meanwhile"),
-    Drill("network flapping", _flap),
+SCENARIOS = (
+    Scenario("network to the OSD cut", _cut_osd),
+    Scenario("network to the cluster cut", _cut_all),
+    Scenario("network delayed by 500 ms", _delay, checks="calls succeed meanwhile"),
+    Scenario("network flapping", _flap),
 )

@@ -168,7 +168,7 @@ def test_a_token_that_is_revoked_lets_in_no_longer(server: Server, tokens: Token
     ],
 )
 @every_transport
-def test_no_other_path_leads_to_a_procedure(server: Server, transport: str, path: bytes) -> None:
+def test_no_other_path_leads_to_a_method(server: Server, transport: str, path: bytes) -> None:
     answer = send(server, replace(valid(transport, "test", "nowhere"), path=path))
     assert answer.code in {"unimplemented", "unauthenticated"}
     assert answer.reason in {"UNKNOWN_PROCEDURE", "METHOD_NOT_ALLOWED", ""}

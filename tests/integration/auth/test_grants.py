@@ -1,4 +1,4 @@
-"""What is granted, on every procedure and transport: what is not looks as if it were not there, and lists lack it."""
+"""What is granted, on every method and transport: what is not looks as if it were not there, and lists lack it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from connectrpc.protocol import ProtocolType
 from otterscale.storage.v1.storage_pb2 import DESCRIPTOR
 from rbd_connect.config.access import ACTIONS
 from rbd_connect.devcluster import DevCluster
-from rbd_connect.rpc.methods import PROCEDURES
+from rbd_connect.rpc.methods import METHODS
 from support.access import Tokens, bearer, grant
 from support.clients import CALLS, Call, Outcome, generated, image_request, request
 from support.images import MIB, NewImage
@@ -24,7 +24,7 @@ EVERY: dict[str, Call] = {
     "grpc-web": partial(generated, ProtocolType.GRPC_WEB, google_protobuf_binary_codec()),
 }
 every_transport = pytest.mark.parametrize("call", EVERY.values(), ids=EVERY)
-every_procedure = pytest.mark.parametrize(
+every_method = pytest.mark.parametrize(
     "rpc", [method.name for method in DESCRIPTOR.services_by_name["StorageService"].methods]
 )
 
@@ -79,7 +79,7 @@ def images(tools: Tools, cluster: DevCluster) -> None:
 
 
 def body(rpc: str, *, scope: str = "test", pool: str = "ours", image: str = "mine-1") -> dict[str, Any]:
-    """Give a request of a procedure, which would do something if it were let."""
+    """Give a request of a method, which would do something if it were let."""
     if rpc.startswith("List"):
         return {"scope": scope}
     if rpc.endswith("Snapshot"):
@@ -92,8 +92,8 @@ def there(tools: Tools) -> object:
     return [tools.rbd("ls", "--long", "--format", "json", place) for place in ("ours", "hidden", "ours/team")]
 
 
-class TestEveryProcedure:
-    @every_procedure
+class TestEveryMethod:
+    @every_method
     @every_transport
     def test_is_nobodys_without_a_credential(self, server: Server, tools: Tools, call: Call, rpc: str) -> None:
         before = there(tools)
@@ -101,7 +101,7 @@ class TestEveryProcedure:
         assert (outcome.code, outcome.reason) == ("unauthenticated", "UNAUTHENTICATED")
         assert there(tools) == before
 
-    @every_procedure
+    @every_method
     @every_transport
     def test_is_nobodys_to_whom_nothing_is_granted(
         self, server: Server, tools: Tools, callers: Callers, call: Call, rpc: str
@@ -112,11 +112,11 @@ class TestEveryProcedure:
         assert there(tools) == before
 
     def test_has_an_action(self) -> None:
-        assert {procedure.action for procedure in PROCEDURES} == set(ACTIONS)
-        assert len({procedure.action for procedure in PROCEDURES if procedure.changes}) == len(PROCEDURES) - 2
+        assert {method.action for method in METHODS} == set(ACTIONS)
+        assert len({method.action for method in METHODS if method.changes}) == len(METHODS) - 2
 
 
-OF_IMAGES = [procedure.name for procedure in PROCEDURES if procedure.changes]
+OF_IMAGES = [method.name for method in METHODS if method.changes]
 
 
 def told(outcome: Outcome, *names: str) -> object:

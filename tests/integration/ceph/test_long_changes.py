@@ -14,7 +14,7 @@ from rbd_connect.ceph.locks import image_lock
 from rbd_connect.ceph.opening.open_image import changing
 from rbd_connect.ceph.opening.touched_pools import Needs
 from rbd_connect.ceph.operations import ClusterOperations
-from rbd_connect.common import progress_log as heartbeat
+from rbd_connect.common import progress_log as progress_logged
 from rbd_connect.devcluster import DevCluster
 from rbd_connect.model.names import ImageSpec, SnapshotSpec
 from support.cluster import config_of
@@ -47,7 +47,7 @@ def test_the_log_says_how_far_one_is(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(heartbeat, "_EVERY_SECONDS", 0.05)
+    monkeypatch.setattr(progress_logged, "_EVERY_SECONDS", 0.05)
     caplog.set_level(logging.INFO)
     place = {"scope": "test", "pool": "rbd", "namespace": "", "image": many_objects}
     connected = Cluster(config_of(cluster))

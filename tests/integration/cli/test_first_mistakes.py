@@ -90,7 +90,7 @@ def test_a_value_of_a_wrong_type_names_its_field(server: Server, name: str, valu
 
 
 def test_what_is_no_json_says_where(server: Server) -> None:
-    status, text = post(server.procedure_url, "{'scope': 'test'}")
+    status, text = post(server.method_url, "{'scope': 'test'}")
     assert status == 400
     assert json.loads(text)["message"] == (
         "The request's body must be JSON: Expecting property name enclosed in double quotes (line 1, column 2)."

@@ -11,9 +11,9 @@ import pytest
 
 from rbd_connect.devcluster import DevCluster
 from rbd_connect.dispatch.operations import Operations
-from rbd_connect.dispatch.worker import handle as child
-from rbd_connect.dispatch.worker.supervisor import Worker
-from rbd_connect.model.errors import TryLaterError
+from rbd_connect.dispatch.worker import process as child
+from rbd_connect.dispatch.worker.supervisor import Supervisor
+from rbd_connect.model.errors import RetryableError
 from rbd_connect.model.names import SnapshotSpec
 from support.cluster import config_of
 from support.images import NewImage
@@ -38,11 +38,11 @@ def test_it_is_replaced_and_its_calls_are_told(
     spec = SnapshotSpec(scope=scope, pool="rbd", namespace="", image=image, snapshot="after")
 
     async def freeze_and_call() -> None:
-        worker = Worker(config_of(cluster, scope), 4)
+        worker = Supervisor(config_of(cluster, scope), 4)
         await worker.run(Operations.probe)
         monkeypatch.setattr(child, "_PING_SECONDS", 0.1)
         os.kill(_process(scope), signal.SIGSTOP)
-        with pytest.raises(TryLaterError) as told:
+        with pytest.raises(RetryableError) as told:
             await worker.run(Operations.create_snapshot, spec, 0)
         assert told.value.reason == "OUTCOME_UNKNOWN"
         monkeypatch.setattr(child, "_PING_SECONDS", 1.0)
@@ -57,10 +57,10 @@ def test_a_call_for_which_no_process_can_be_started_is_told_to_try_again(
     cluster: DevCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def call() -> None:
-        worker = Worker(config_of(cluster), 4)
+        worker = Supervisor(config_of(cluster), 4)
         with monkeypatch.context() as without:
             without.setattr(sys, "executable", "/nowhere/python")
-            with pytest.raises(TryLaterError) as told:
+            with pytest.raises(RetryableError) as told:
                 await worker.run(Operations.probe)
         assert told.value.reason == "SERVER_EXHAUSTED"
         await worker.run(Operations.probe)

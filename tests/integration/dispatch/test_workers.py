@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from rbd_connect.devcluster import DevCluster
-from rbd_connect.dispatch.worker import handle as child
-from rbd_connect.dispatch.worker.channel import Hello
+from rbd_connect.dispatch.worker import process as child
+from rbd_connect.dispatch.worker.channel import Init
 from support.clients import create, request
 from support.cluster import config_of
 from support.images import NewImage
@@ -165,7 +165,7 @@ def test_what_a_worker_made_is_removed_when_it_was_killed_before_it_did_so(clust
 
     async def start_and_kill() -> Path:
         dead = asyncio.Event()
-        hello = Hello(config_of(cluster), 1)
+        hello = Init(config_of(cluster), 1)
         process = await child.start(hello, on_stale=lambda _: None, on_death=lambda _: dead.set())
         place = process.admin_socket
         assert place is not None

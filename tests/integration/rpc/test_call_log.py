@@ -166,7 +166,7 @@ class TestCredentials:
 
         wait_until(refused)
         line = refused()[-1]
-        assert "a credential from 127.0.0.1 is not believed: " in line
+        assert "a credential from 127.0.0.1 is rejected: " in line
         assert f"there is no token {revoked}: it was revoked, or never made here" in line
 
     @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ class TestCredentials:
         wait_until(lambda: len(lines(server, request_id)) == len(CALLS))
         for line in lines(server, request_id):
             assert f"CreateImageSnapshot refused: UNAUTHENTICATED (unauthenticated) request {request_id}: " in line
-            assert f"is not believed: {cause}" in line
+            assert f"is rejected: {cause}" in line
 
 
 @pytest.mark.parametrize(

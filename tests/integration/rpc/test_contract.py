@@ -1,4 +1,4 @@
-"""Every procedure, called for real by a client that knows the contract's numbers and no names.
+"""Every method, called for real by a client that knows the contract's numbers and no names.
 
 What it reads is what `rbd` and `ceph` print.
 """

@@ -152,7 +152,7 @@ class RandomCalls(RuleBasedStateMachine):
     def delete_image(self, image: str) -> None:
         outcome = self.do("DeleteImage", partial(self.model.delete, image), image)
         if outcome.code == "failed_precondition":
-            assert obstacles(outcome) == set(self.in_the_way(f"{self.place}/{image}"))
+            assert violations(outcome) == set(self.in_the_way(f"{self.place}/{image}"))
 
     def in_the_way(self, place: str) -> Iterator[str]:
         """The snapshots that `rbd` lists. One that was deleted has its old name, and comes with its clones."""
@@ -194,7 +194,7 @@ class RandomCalls(RuleBasedStateMachine):
         outcome = self.do("UnprotectImageSnapshot", partial(self.model.unprotect, *of), *of)
         if outcome.code == "failed_precondition":
             clones = self.tools.rbd_json("children", f"{self.place}/{of[0]}@{of[1]}")
-            assert obstacles(outcome) == {f"{self.place}/{clone['image']}" for clone in clones}
+            assert violations(outcome) == {f"{self.place}/{clone['image']}" for clone in clones}
 
     @rule(of=SNAPSHOT)
     def roll_back(self, of: tuple[str, str]) -> None:
@@ -350,7 +350,7 @@ def refuse_layout() -> None:
     raise RefusedError("INVALID_LAYOUT")
 
 
-def obstacles(outcome: Outcome) -> set[str]:
+def violations(outcome: Outcome) -> set[str]:
     """The subjects of what stands in a call's way."""
     return {violation["subject"] for violation in outcome.details["PreconditionFailure"]["violations"]}
 

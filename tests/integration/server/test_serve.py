@@ -122,7 +122,7 @@ def test_one_setting_lets_the_protocols_version_be_absent(cluster: DevCluster, t
             headers = {"Content-Type": "application/json"}
             if version is not None:
                 headers["Connect-Protocol-Version"] = version
-            assert error_outcome(json.loads(post(server.procedure_url, body, headers)[1])).reason == reason
+            assert error_outcome(json.loads(post(server.method_url, body, headers)[1])).reason == reason
 
 
 class TestTheLog:

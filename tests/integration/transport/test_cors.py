@@ -33,7 +33,7 @@ def exchange(url: str, method: str, headers: Mapping[str, str], body: str = "") 
 
 def preflight(server: Server, origin: str, asked: str) -> tuple[int, dict[str, str]]:
     asking = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": asked}
-    return exchange(server.procedure_url, "OPTIONS", {"Origin": origin, **asking})
+    return exchange(server.method_url, "OPTIONS", {"Origin": origin, **asking})
 
 
 @pytest.mark.parametrize("origin", [ORIGIN, "http://localhost:3000"])
@@ -70,7 +70,7 @@ def test_a_preflight_for_a_header_that_nobody_needs(open_server: Server) -> None
 )
 def test_errors_can_be_read_too(open_server: Server, content_type: str, status: int) -> None:
     sent = {"Origin": ORIGIN, "Content-Type": content_type, "Connect-Protocol-Version": "1"}
-    got, headers = exchange(open_server.procedure_url, "POST", sent, "{")
+    got, headers = exchange(open_server.method_url, "POST", sent, "{")
     assert (got, headers["access-control-allow-origin"]) == (status, ORIGIN)
     exposed = {name.strip().lower() for name in headers["access-control-expose-headers"].split(",")}
     assert {"grpc-status", "grpc-message", "grpc-status-details-bin", "x-request-id"} <= exposed

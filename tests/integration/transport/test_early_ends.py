@@ -90,7 +90,7 @@ def refused_in_each_way(transport: str) -> dict[str, tuple[Request, str]]:
     return {
         "no credential": (whole, "UNAUTHENTICATED"),
         "a wrong credential": (whole.with_header(b"authorization", wrong), "UNAUTHENTICATED"),
-        "no such procedure": (replace(whole, path=b"/nowhere"), "UNKNOWN_PROCEDURE"),
+        "no such method": (replace(whole, path=b"/nowhere"), "UNKNOWN_PROCEDURE"),
         "a wrong method": (replace(whole, method=b"PUT"), "METHOD_NOT_ALLOWED"),
         "a wrong type": (whole.with_header(b"content-type", b"text/plain"), "CONTENT_TYPE"),
         "a wrong encoding": (
@@ -132,7 +132,7 @@ def test_a_message_that_is_too_large_is_told_so(listener: Listener, transport: s
 
 
 def test_urllib_sees_the_refusal(listener: Listener) -> None:
-    url = listener.server.procedure_url
+    url = listener.server.method_url
     if listener.context is not None:
         url = url.replace("http://127.0.0.1", "https://localhost")
     posted = UrllibRequest(url, data=b"a" * MEGABYTE, headers={"Content-Type": "application/json"})  # noqa: S310

@@ -241,7 +241,7 @@ def target_cases() -> Iterator[Case]:
         405,
     )
     for name, change in {
-        "unknown-procedure": path(b"Create", b"Mangle"),
+        "unknown-method": path(b"Create", b"Mangle"),
         "unknown-service": path(b"Storage", b"Garage"),
         "trailing-slash": path(b"$", b"/"),
         "two-slashes": path(b"^/", b"//"),

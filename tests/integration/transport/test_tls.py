@@ -52,7 +52,7 @@ def test_calls_come_through(server: Server, files: Files, call: Call, reason: st
 
 @pytest.mark.parametrize("protocol", ["connect", "grpcweb", "grpc"])
 def test_buf_curl(server: Server, files: Files, protocol: str) -> None:
-    """Over gRPC it learns of HTTP/2 by ALPN, and of the procedure by reflection."""
+    """Over gRPC it learns of HTTP/2 by ALPN, and of the method by reflection."""
     address = server.grpc_address if protocol == "grpc" else server.address
     schema = [] if protocol == "grpc" else ["--schema", str(PROTO)]
     url = f"https://{address}/{PROCEDURE}"

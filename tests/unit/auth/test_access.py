@@ -13,17 +13,24 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from rbd_connect.auth import tokens
-from rbd_connect.auth.authentication import Door
+from rbd_connect.auth.authentication import PeerConnection
 from rbd_connect.auth.explain import Question, explain
 from rbd_connect.auth.grants import EVERYTHING, Granted, Grants
-from rbd_connect.auth.identity import ANYBODY, Identity, NotBelievedError, UnauthenticatedError
+from rbd_connect.auth.identity import ANYBODY, Identity, NotVerifiedError, UnauthenticatedError
 from rbd_connect.auth.policy import Policy
 from rbd_connect.auth.redaction import without_hidden
-from rbd_connect.auth.subject_limits import Places
+from rbd_connect.auth.subject_limits import SubjectLimits
 from rbd_connect.config.access import ACTIONS, Action, AuthSettings, GrantSettings, SubjectSettings
 from rbd_connect.config.loading import load, read_file
 from rbd_connect.config.settings import Settings
-from rbd_connect.model.errors import InTheWayError, NotFoundError, Obstacle, ServiceError, StartError, TryLaterError
+from rbd_connect.model.errors import (
+    InTheWayError,
+    NotFoundError,
+    PreconditionViolation,
+    RetryableError,
+    ServiceError,
+    StartError,
+)
 from rbd_connect.model.names import ImageSpec, ScopeSpec
 
 GRANT = {"subjects": "alice", "actions": "*", "scopes": "*", "pools": "*", "namespaces": "*", "images": "*"}
@@ -210,7 +217,7 @@ class TestGrants:
 class TestHiding:
     LEAD = "The snapshot has clones; flatten or delete them first:"
     CLONES = tuple(
-        Obstacle(kind="CLONE", subject="/".join(filter(None, which)), description="", image=which)
+        PreconditionViolation(kind="CLONE", subject="/".join(filter(None, which)), description="", image=which)
         for which in (("rbd", "", "seen"), ("secret", "", "clone"), ("rbd", "team", "hidden"))
     )
 
@@ -218,7 +225,7 @@ class TestHiding:
         error = InTheWayError("SNAPSHOT_HAS_CLONES", self.LEAD, self.CLONES)
         shown = without_hidden(error, "prod", granted({"pools": "rbd", "namespaces": ""}))
         assert isinstance(shown, InTheWayError)
-        assert [obstacle.subject for obstacle in shown.obstacles] == ["rbd/seen"]
+        assert [violation.subject for violation in shown.violations] == ["rbd/seen"]
         assert shown.message == f"{self.LEAD} rbd/seen, and 2 that you may not see."
 
     def test_where_all_are_hidden_there_are_some_all_the_same(self) -> None:
@@ -227,14 +234,16 @@ class TestHiding:
         assert shown.message == f"{self.LEAD} 2 that you may not see."
 
     def test_a_clone_is_hidden_by_its_pool_and_not_by_how_names_are_joined(self) -> None:
-        clone = Obstacle(kind="CLONE", subject="rbd/team/clone", description="", image=("rbd/team", "", "clone"))
+        clone = PreconditionViolation(
+            kind="CLONE", subject="rbd/team/clone", description="", image=("rbd/team", "", "clone")
+        )
         error = InTheWayError("SNAPSHOT_HAS_CLONES", self.LEAD, [clone])
         shown = without_hidden(error, "prod", granted({"pools": "rbd", "namespaces": "team"}))
         assert shown.message == f"{self.LEAD} 1 that you may not see."
         assert without_hidden(error, "prod", granted({"pools": "rbd/team", "namespaces": ""})) is error
 
     def test_other_obstacles_are_not_hidden(self) -> None:
-        snapshot = Obstacle(kind="TRASH_SNAPSHOT", subject="first", description="")
+        snapshot = PreconditionViolation(kind="TRASH_SNAPSHOT", subject="first", description="")
         error = InTheWayError("IMAGE_HAS_SNAPSHOTS", "The image has snapshots:", [snapshot, *self.CLONES])
         shown = without_hidden(error, "prod", granted({"pools": "rbd", "namespaces": ""}))
         assert shown.message == "The image has snapshots: first and rbd/seen, and 2 that you may not see."
@@ -249,9 +258,9 @@ class TestTokens:
         token, entry = tokens.new_token("alice", timedelta(days=1))
         assert tokens.Tokens([entry]).identity(token).subject == "alice"
         old = entry.model_copy(update={"expires": datetime.now(UTC)})
-        with pytest.raises(NotBelievedError, match="expired"):
+        with pytest.raises(NotVerifiedError, match="expired"):
             tokens.Tokens([old]).identity(token)
-        with pytest.raises(NotBelievedError, match="there is no token"):
+        with pytest.raises(NotVerifiedError, match="there is no token"):
             tokens.Tokens([]).identity(token)
 
     def test_each_is_another(self) -> None:
@@ -279,15 +288,15 @@ def test_a_token_is_taken_from_this_machine_or_by_tls(tmp_path: Path, host: str,
     tokens.add(path, entry)
     settings = Settings(scopes={}, auth=AuthSettings(tokens=path))
 
-    def is_taken(settings: Settings, door: Door) -> bool:
+    def is_taken(settings: Settings, connection: PeerConnection) -> bool:
         try:
-            return asyncio.run(Policy(settings).identity([f"Bearer {token}"], door)).subject == "alice"
+            return asyncio.run(Policy(settings).identity([f"Bearer {token}"], connection)).subject == "alice"
         except UnauthenticatedError:
             return False
 
-    assert is_taken(settings, Door(host, with_tls=False)) == is_private
-    assert is_taken(settings, Door(host, with_tls=True))
-    assert is_taken(settings.model_copy(update={"insecure": True}), Door(host, with_tls=False))
+    assert is_taken(settings, PeerConnection(host, with_tls=False)) == is_private
+    assert is_taken(settings, PeerConnection(host, with_tls=True))
+    assert is_taken(settings.model_copy(update={"insecure": True}), PeerConnection(host, with_tls=False))
 
 
 @pytest.mark.parametrize(
@@ -308,35 +317,35 @@ def test_settings_that_cannot_be_meant_are_refused(settings: Mapping[str, Any], 
 
 class TestPlaces:
     def test_who_has_all_his_places_must_wait_and_nobody_else(self) -> None:
-        places = Places(SubjectSettings(in_flight=2))
-        place = places.take("alice")
-        places.take("alice")
-        with pytest.raises(TryLaterError) as refused:
-            places.take("alice")
+        places = SubjectLimits(SubjectSettings(in_flight=2))
+        place = places.acquire("alice")
+        places.acquire("alice")
+        with pytest.raises(RetryableError) as refused:
+            places.acquire("alice")
         assert refused.value.reason == "SUBJECT_BUSY"
-        places.take("bob")
-        place.give_back()
-        place.give_back()
-        places.take("alice")
-        with pytest.raises(TryLaterError):
-            places.take("alice")
+        places.acquire("bob")
+        place.release()
+        place.release()
+        places.acquire("alice")
+        with pytest.raises(RetryableError):
+            places.acquire("alice")
 
     def test_a_rate_lets_as_many_begin_as_it_says(self) -> None:
-        places = Places(SubjectSettings(in_flight=1000, rate=50))
+        places = SubjectLimits(SubjectSettings(in_flight=1000, rate=50))
         for _ in range(50):
-            places.take("alice")
-        with pytest.raises(TryLaterError) as refused:
-            places.take("alice")
+            places.acquire("alice")
+        with pytest.raises(RetryableError) as refused:
+            places.acquire("alice")
         assert refused.value.reason == "SUBJECT_RATE"
         assert refused.value.seconds is not None
         assert 0 < refused.value.seconds <= 1 / 50
         time.sleep(refused.value.seconds)  # the time is what is told
-        places.take("alice")
+        places.acquire("alice")
 
     def test_nothing_is_kept_of_those_who_are_still(self) -> None:
-        places = Places(SubjectSettings())
+        places = SubjectLimits(SubjectSettings())
         for number in range(10):
-            places.take(str(number)).give_back()
+            places.acquire(str(number)).release()
         places._forget(time.monotonic() + 2)  # noqa: SLF001 - what it keeps
         assert not places._of  # noqa: SLF001 - as above
 
@@ -400,5 +409,5 @@ class TestExplaining:
 
 def test_without_authentication_everybody_is_anybody() -> None:
     policy = Policy(Settings(scopes={}))
-    assert asyncio.run(policy.identity([], Door("127.0.0.1", with_tls=False))) is ANYBODY
+    assert asyncio.run(policy.identity([], PeerConnection("127.0.0.1", with_tls=False))) is ANYBODY
     assert policy.granted(ANYBODY) is EVERYTHING

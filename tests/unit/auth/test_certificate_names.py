@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from rbd_connect.auth.certificate_names import certificate_identity
-from rbd_connect.auth.identity import NotBelievedError
+from rbd_connect.auth.identity import NotVerifiedError
 from rbd_connect.config.access import CertificateName
 
 DAY = timedelta(days=1)
@@ -70,5 +70,5 @@ def test_the_name_of_the_kind_that_is_meant(kind: CertificateName, name: str) ->
     ],
 )
 def test_what_is_no_identity(der: bytes, kind: CertificateName, problem: str) -> None:
-    with pytest.raises(NotBelievedError, match=problem):
+    with pytest.raises(NotVerifiedError, match=problem):
         certificate_identity(der, kind)

@@ -10,7 +10,7 @@ import pytest
 from rbd_connect.ceph.listing import image_reads
 from rbd_connect.ceph.listing.image_reads import ImageReads, Result
 from rbd_connect.ceph.listing.unanswered import Unanswered
-from rbd_connect.ceph.pools.pool_namespace import Place
+from rbd_connect.ceph.pools.pool_namespace import PoolNamespace
 from rbd_connect.model.resources import Image
 from support.waiting import wait_until
 
@@ -35,7 +35,7 @@ class Cluster:
         self.pause = 0.0
         self._lock = threading.Lock()
 
-    def read(self, place: Place, name: str, tell: Callable[[Image], None] | None) -> Result:
+    def read(self, place: PoolNamespace, name: str, tell: Callable[[Image], None] | None) -> Result:
         if self.is_lost:
             raise ConnectionError
         image = Image(name=name, pool=place.pool, namespace=place.namespace, facts=None)
@@ -52,10 +52,10 @@ class Cluster:
             self.at_once -= 1
         return Result(image, None if tell else "without usage")
 
-    def list(self, names: Mapping[Place, list[str]]) -> dict[Place, Mapping[str, Result]]:
+    def list(self, names: Mapping[PoolNamespace, list[str]]) -> dict[PoolNamespace, Mapping[str, Result]]:
         events: SimpleQueue[Callable[[], None]] = SimpleQueue()
         reads = ImageReads(self.read, events, self.unanswered)
-        found: dict[Place, Mapping[str, Result]] = {}
+        found: dict[PoolNamespace, Mapping[str, Result]] = {}
         for place, of_place in names.items():
             reads.add(place, of_place, lambda results, place=place: found.update({place: results}))  # type: ignore[misc]
         deadline = time.monotonic() + 5
@@ -78,8 +78,8 @@ def cluster() -> Cluster:
     return Cluster()
 
 
-def place(number: int) -> Place:
-    return Place(pool_id=number, pool=f"pool-{number}", namespace="")
+def place(number: int) -> PoolNamespace:
+    return PoolNamespace(pool_id=number, pool=f"pool-{number}", namespace="")
 
 
 def named(prefix: str, number: int) -> list[str]:

@@ -5,15 +5,15 @@ import time
 
 import pytest
 
-from rbd_connect.common.periodic_timer import ticking
+from rbd_connect.common.periodic_timer import periodically
 from support.waiting import wait_until
 
 
 def test_it_is_done_over_and_over_and_by_no_thread_of_its_own() -> None:
     ticks: list[str] = []
-    with ticking(0.01, lambda: ticks.append("first")):
+    with periodically(0.01, lambda: ticks.append("first")):
         threads = threading.active_count()
-        with ticking(0.02, lambda: ticks.append("second")), ticking(3600, lambda: ticks.append("late")):
+        with periodically(0.02, lambda: ticks.append("second")), periodically(3600, lambda: ticks.append("late")):
             wait_until(lambda: ticks.count("first") > 3 and ticks.count("second") > 3)
             assert threading.active_count() == threads
     assert "late" not in ticks
@@ -28,11 +28,11 @@ def test_at_the_end_it_is_under_way_no_more() -> None:
         is_to_end.wait(10)
         ended.append(time.perf_counter())
 
-    with ticking(0.01, tick):
+    with periodically(0.01, tick):
         assert began.wait(10)
         threading.Timer(0.1, is_to_end.set).start()
     assert len(ended) == 1
-    with ticking(0.01, began.clear):
+    with periodically(0.01, began.clear):
         wait_until(lambda: not began.is_set())
     assert len(ended) == 1
 
@@ -44,6 +44,6 @@ def test_one_that_fails_is_told_of_and_stops_nothing(caplog: pytest.LogCaptureFi
         ticks.append("failed")
         raise ValueError("as a test wants it")
 
-    with ticking(0.01, fail), ticking(0.01, lambda: ticks.append("went on")):
+    with periodically(0.01, fail), periodically(0.01, lambda: ticks.append("went on")):
         wait_until(lambda: ticks.count("failed") > 1 and ticks.count("went on") > 1)
     assert "as a test wants it" in caplog.text

@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from rbd_connect.common.call_context import Progress, followed, phase
-from rbd_connect.dispatch.single_flight import Shared
+from rbd_connect.common.call_context import CallContext, followed, phase
+from rbd_connect.dispatch.single_flight import SingleFlight
 
 
 class UnluckyError(Exception):
@@ -35,11 +35,11 @@ class Asked:
         return number
 
 
-def run(test: Callable[[Asked, Shared[int]], Awaitable[None]]) -> None:
+def run(test: Callable[[Asked, SingleFlight[int]], Awaitable[None]]) -> None:
     async def main() -> None:
         asked = Asked()
         async with asyncio.timeout(5):
-            await test(asked, Shared(asked))
+            await test(asked, SingleFlight(asked))
 
     asyncio.run(main())
 
@@ -50,7 +50,7 @@ async def settle() -> None:
 
 
 def test_who_comes_while_one_is_asked_for_shares_the_next() -> None:
-    async def test(asked: Asked, shared: Shared[int]) -> None:
+    async def test(asked: Asked, shared: SingleFlight[int]) -> None:
         first = asyncio.create_task(shared.answer())
         await settle()
         others = [asyncio.create_task(shared.answer()) for _ in range(5)]
@@ -65,7 +65,7 @@ def test_who_comes_while_one_is_asked_for_shares_the_next() -> None:
 
 
 def test_who_goes_leaves_the_others_their_answer() -> None:
-    async def test(asked: Asked, shared: Shared[int]) -> None:
+    async def test(asked: Asked, shared: SingleFlight[int]) -> None:
         goes, stays = (asyncio.create_task(shared.answer()) for _ in range(2))
         await settle()
         goes.cancel()
@@ -76,7 +76,7 @@ def test_who_goes_leaves_the_others_their_answer() -> None:
 
 
 def test_what_nobody_waits_for_any_more_is_not_asked() -> None:
-    async def test(asked: Asked, shared: Shared[int]) -> None:
+    async def test(asked: Asked, shared: SingleFlight[int]) -> None:
         first = asyncio.create_task(shared.answer())
         await settle()
         second = asyncio.create_task(shared.answer())
@@ -93,7 +93,7 @@ def test_what_nobody_waits_for_any_more_is_not_asked() -> None:
 
 
 def test_all_are_told_of_a_failure_and_the_next_are_not() -> None:
-    async def test(asked: Asked, shared: Shared[int]) -> None:
+    async def test(asked: Asked, shared: SingleFlight[int]) -> None:
         asked.times = 12
         both = [asyncio.create_task(shared.answer()) for _ in range(2)]
         await settle()
@@ -115,9 +115,9 @@ def test_all_who_share_an_answer_know_where_its_time_went_also_who_went_before()
         return 1
 
     async def main() -> None:
-        shared = Shared(ask)
+        shared = SingleFlight(ask)
 
-        async def answer(request_id: str) -> Progress:
+        async def answer(request_id: str) -> CallContext:
             with followed(request_id) as progress, pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.05):
                     await shared.answer()

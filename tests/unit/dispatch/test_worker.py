@@ -14,11 +14,11 @@ from rbd_connect.dispatch.worker.channel import Decoder, encode
 from rbd_connect.dispatch.worker.threads import Threads
 from rbd_connect.model.errors import (
     CephError,
+    FieldViolation,
     InvalidRequestError,
     NotFoundError,
+    RetryableError,
     ServiceError,
-    TryLaterError,
-    Violation,
 )
 from rbd_connect.model.resources import Snapshot, SnapshotExistsError
 
@@ -38,9 +38,9 @@ def test_messages_come_whole_however_their_bytes_come(messages: list[bytes], cut
     [
         ServiceError(Code.ABORTED, "REASON", "message"),
         NotFoundError("image", "i", "in pool 'p'"),
-        TryLaterError(Code.UNAVAILABLE, "REASON", "message", seconds=2),
+        RetryableError(Code.UNAVAILABLE, "REASON", "message", seconds=2),
         CephError(Code.UNAVAILABLE, "REASON", "message", 108),
-        InvalidRequestError([Violation(field="f", reason="R", description="d")]),
+        InvalidRequestError([FieldViolation(field="f", reason="R", description="d")]),
         SnapshotExistsError(SNAPSHOT),
     ],
     ids=lambda error: type(error).__name__,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rbd_connect.model.errors import Obstacle, named
+from rbd_connect.model.errors import PreconditionViolation, named
 
 
 @pytest.mark.parametrize(
@@ -16,4 +16,7 @@ from rbd_connect.model.errors import Obstacle, named
     ],
 )
 def test_the_first_few_obstacles_are_named(subjects: list[str], sentence: str) -> None:
-    assert named([Obstacle(kind="CLONE", subject=subject, description="") for subject in subjects]) == sentence
+    assert (
+        named([PreconditionViolation(kind="CLONE", subject=subject, description="") for subject in subjects])
+        == sentence
+    )

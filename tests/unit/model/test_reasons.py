@@ -118,9 +118,9 @@ def test_an_entry_says_what_it_means_and_what_to_do(name: str) -> None:
 
 
 def test_what_is_told_to_try_later_is_to_be_tried_later() -> None:
-    """TryLaterError is what says so in the sources, and RetryInfo is what clients are told."""
+    """RetryableError is what says so in the sources, and RetryInfo is what clients are told."""
     for tree in SOURCES.values():
-        for call in constructions(tree, {"TryLaterError"}):
+        for call in constructions(tree, {"RetryableError"}):
             pair = given_by(call)
             if pair is not None and name_of(call.func) not in OTHERS:
                 assert REASONS[pair[1]].retry_after is not None, pair

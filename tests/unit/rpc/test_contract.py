@@ -114,7 +114,7 @@ _TYPES = {
 }
 
 assert settings.default is not None
-EXAMPLES = settings.default.max_examples // 4  # for each message of each procedure
+EXAMPLES = settings.default.max_examples // 4  # for each message of each method
 
 SERVICE = DESCRIPTOR.services_by_name["StorageService"]
 
@@ -138,7 +138,7 @@ def test_names_in_json() -> None:
             assert field.json_name == re.sub("_(.)", lambda match: match[1].upper(), field.name)
 
 
-def test_procedures() -> None:
+def test_methods() -> None:
     assert list(DESCRIPTOR.services_by_name) == ["StorageService"]
     assert SERVICE.full_name == "otterscale.storage.v1.StorageService"
     assert {method.name: method.output_type.full_name for method in SERVICE.methods} == REPLIES
@@ -205,12 +205,12 @@ def one(field: FieldDescriptor) -> st.SearchStrategy[object]:
     }[_TYPES[field.type]]
 
 
-@pytest.mark.parametrize("procedure", REPLIES)
+@pytest.mark.parametrize("name", REPLIES)
 @pytest.mark.parametrize("part", ["request", "reply"])
 @settings(max_examples=EXAMPLES)
 @given(data=st.data())
-def test_bytes_are_those_of_a_client_that_has_only_the_numbers(procedure: str, part: str, data: st.DataObject) -> None:
-    method, by_number = SERVICE.methods_by_name[procedure], methods()[procedure]
+def test_bytes_are_those_of_a_client_that_has_only_the_numbers(name: str, part: str, data: st.DataObject) -> None:
+    method, by_number = SERVICE.methods_by_name[name], methods()[name]
     ours, theirs = (
         (method.input_type, by_number.input_type) if part == "request" else (method.output_type, by_number.output_type)
     )

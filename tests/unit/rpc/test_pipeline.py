@@ -11,22 +11,22 @@ from connectrpc.code import Code
 from google.protobuf.message import Message
 
 from otterscale.storage.v1.storage_pb2 import CreateImageSnapshotRequest, Image
-from rbd_connect.auth.authentication import Door
+from rbd_connect.auth.authentication import PeerConnection
 from rbd_connect.auth.policy import Policy
 from rbd_connect.config.settings import Settings
 from rbd_connect.model.errors import NotFoundError
 from rbd_connect.rpc.audit import Audit
 from rbd_connect.rpc.caller import Caller, calling
 from rbd_connect.rpc.deadline import Failure
-from rbd_connect.rpc.methods import PROCEDURES
-from rbd_connect.rpc.pipeline import Front
+from rbd_connect.rpc.methods import METHODS
+from rbd_connect.rpc.pipeline import Pipeline
 
 _REQUEST = CreateImageSnapshotRequest(scope="s", pool_name="p", image_name="i", snapshot_name="a\u2028b")
-_PROCEDURE = next(procedure for procedure in PROCEDURES if procedure.name == "CreateImageSnapshot")
+_METHOD = next(method for method in METHODS if method.name == "CreateImageSnapshot")
 
 
 class _Service:
-    """Every procedure does the same."""
+    """Every method does the same."""
 
     def __init__(self, handler: Callable[[], Awaitable[Message]]) -> None:
         self._handler = handler
@@ -43,19 +43,19 @@ def answered(handler: Callable[[], Awaitable[Message]], audit: Path, *, admitted
     settings = Settings(scopes={})
 
     async def call() -> Message:
-        front = Front(_Service(handler), Policy(settings), Audit(audit))
+        front = Pipeline(_Service(handler), Policy(settings), Audit(audit))
         if admitted:
             caller = Caller(
                 request_id="the-id",
                 transport="none",
                 peer="127.0.0.1:1",
-                door=Door("127.0.0.1", with_tls=False),
+                connection=PeerConnection("127.0.0.1", with_tls=False),
                 authorizations=(),
             )
             calling(caller)
-            await front.admit(_PROCEDURE, caller)
+            await front.admit(_METHOD, caller)
         try:
-            return await _PROCEDURE.of(front)(_REQUEST, None)
+            return await _METHOD.of(front)(_REQUEST, None)
         finally:
             front.close()
 

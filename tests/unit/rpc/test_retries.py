@@ -6,10 +6,10 @@ from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import RetryInfo
 
 from otterscale.storage.v1.storage_pb2 import CreateImageSnapshotRequest, RollbackImageSnapshotRequest
-from rbd_connect.model.errors import ServiceError, TryLaterError
+from rbd_connect.model.errors import RetryableError, ServiceError
 from rbd_connect.model.reasons import REASONS
 from rbd_connect.rpc import deadline as rpc
-from rbd_connect.rpc.methods import PROCEDURES, Procedure
+from rbd_connect.rpc.methods import METHODS, Method
 from rbd_connect.rpc.retries import REPEATED
 
 UNSAFE = {"RollbackImageSnapshot", "UpdateImage"}
@@ -25,19 +25,19 @@ def failure(name: str, request: Message | None) -> rpc.Failure:
 
 
 def test_every_call_says_what_a_retry_does() -> None:
-    assert REPEATED.keys() == {procedure.name for procedure in PROCEDURES}
+    assert REPEATED.keys() == {method.name for method in METHODS}
     assert {name for name, repeated in REPEATED.items() if not repeated.is_safe} == UNSAFE
 
 
-@pytest.mark.parametrize("procedure", PROCEDURES, ids=lambda procedure: procedure.name)
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 @pytest.mark.parametrize("name", REASONS)
-def test_retry_info_is_there_where_the_answer_is_later_and_nowhere_else(name: str, procedure: Procedure) -> None:
+def test_retry_info_is_there_where_the_answer_is_later_and_nowhere_else(name: str, method: Method) -> None:
     reason = REASONS[name]
-    told = failure(name, procedure.request_class())
-    is_dangerous = reason.is_outcome_unknown and procedure.name in UNSAFE
+    told = failure(name, method.request_class())
+    is_dangerous = reason.is_outcome_unknown and method.name in UNSAFE
     assert retry_info(told) == (None if is_dangerous else reason.retry_after)
     invites = reason.is_outcome_unknown and reason.retry_after is not None
-    said = f" {REPEATED[procedure.name].advice}" if invites else ""
+    said = f" {REPEATED[method.name].advice}" if invites else ""
     assert told.message == f"It failed.{said}"
 
 
@@ -58,5 +58,5 @@ def test_a_call_that_was_not_read_is_known_by_its_name() -> None:
 
 
 def test_an_error_may_know_the_time_better() -> None:
-    error = TryLaterError(Code.RESOURCE_EXHAUSTED, "SUBJECT_RATE", "You may begin 2 calls a second.", seconds=0.25)
+    error = RetryableError(Code.RESOURCE_EXHAUSTED, "SUBJECT_RATE", "You may begin 2 calls a second.", seconds=0.25)
     assert retry_info(rpc.Failure(error, None, "id")) == 0.25

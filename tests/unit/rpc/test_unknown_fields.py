@@ -13,9 +13,9 @@ from otterscale.storage.v1.storage_pb2 import (
     ListImagesRequest,
     UpdateImageRequest,
 )
-from rbd_connect.model.errors import InvalidRequestError, Violation
+from rbd_connect.model.errors import FieldViolation, InvalidRequestError
 from rbd_connect.rpc import deadline as rpc
-from rbd_connect.rpc.methods import PROCEDURES
+from rbd_connect.rpc.methods import METHODS
 from rbd_connect.rpc.resources import spec_of
 from rbd_connect.rpc.unknown_fields import lacks_required
 from rbd_connect.transport.http.json_codec import JSONCodec
@@ -158,15 +158,15 @@ def test_what_a_binary_message_does_not_know_is_told_by_number(body: bytes, said
 
 
 def test_what_a_request_must_not_lack_is_looked_for_in_every_call() -> None:
-    for procedure in PROCEDURES:
-        assert lacks_required(procedure.request_class()), procedure.name
+    for method in METHODS:
+        assert lacks_required(method.request_class()), method.name
 
 
 @pytest.mark.parametrize("kind", [CreateImageRequest, UpdateImageRequest])
 def test_a_size_that_is_missing_names_what_was_sent_for_it(kind: type[Message]) -> None:
     body = {"scope": "dev", "poolName": "rbd", "imageName": "demo", "quota": 1}
     request = JSONCodec().decode(json.dumps(body).encode(), kind)
-    error = InvalidRequestError([Violation(field="quota_bytes", reason="EMPTY", description="It must be given.")])
+    error = InvalidRequestError([FieldViolation(field="quota_bytes", reason="EMPTY", description="It must be given.")])
     assert rpc.Failure(error, request, "id").message == (
         "It must be given. The request has a field 'quota', which this call does not know: do you mean 'quotaBytes'?"
     )

@@ -1,9 +1,9 @@
 """Which connection gives way where there is no more room."""
 
-from rbd_connect.transport.http.connection_limit import Place, Room
+from rbd_connect.transport.http.connection_limit import ConnectionLimit, ConnectionSlot
 
 
-def entered(room: Room, gone: list[str], name: str) -> Place:
+def entered(room: ConnectionLimit, gone: list[str], name: str) -> ConnectionSlot:
     place = room.enter()
     assert place is not None
     place.give_way = lambda: gone.append(name)
@@ -11,7 +11,7 @@ def entered(room: Room, gone: list[str], name: str) -> Place:
 
 
 def test_the_silent_give_way_first_and_of_them_the_oldest() -> None:
-    room, gone = Room(3), list[str]()
+    room, gone = ConnectionLimit(3), list[str]()
     entered(room, gone, "heard").wait()
     for name in ("silent 1", "silent 2", "silent 3", "silent 4"):
         entered(room, gone, name)
@@ -20,7 +20,7 @@ def test_the_silent_give_way_first_and_of_them_the_oldest() -> None:
 
 
 def test_those_that_were_answered_give_way_before_all_others() -> None:
-    room, gone = Room(3), list[str]()
+    room, gone = ConnectionLimit(3), list[str]()
     entered(room, gone, "silent")
     for name in ("answered", "answered later"):
         entered(room, gone, name).end()
@@ -35,7 +35,7 @@ def test_those_that_were_answered_give_way_before_all_others() -> None:
 
 
 def test_then_who_has_waited_longest() -> None:
-    room, gone = Room(2), list[str]()
+    room, gone = ConnectionLimit(2), list[str]()
     first, second = entered(room, gone, "first"), entered(room, gone, "second")
     for place in (first, second, first):  # to wait on does not count anew
         place.wait()
@@ -48,7 +48,7 @@ def test_then_who_has_waited_longest() -> None:
 
 
 def test_who_serves_a_request_is_kept_and_others_are_refused() -> None:
-    room, gone = Room(1), list[str]()
+    room, gone = ConnectionLimit(1), list[str]()
     place = entered(room, gone, "served")
     place.serve()
     assert room.enter() is None

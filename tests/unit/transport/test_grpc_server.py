@@ -11,12 +11,12 @@ from connectrpc.code import Code
 
 from rbd_connect.config.settings import Settings
 from rbd_connect.config.types import Address
-from rbd_connect.dispatch.dispatcher import Calls
+from rbd_connect.dispatch.dispatcher import Dispatcher
 from rbd_connect.dispatch.readiness import Readiness
 from rbd_connect.model.errors import ServiceError
 from rbd_connect.rpc import deadline as rpc
-from rbd_connect.rpc.methods import PROCEDURES, STORAGE, Api, Procedure
-from rbd_connect.rpc.pipeline import Front
+from rbd_connect.rpc.methods import METHODS, STORAGE, Api, Method
+from rbd_connect.rpc.pipeline import Pipeline
 from rbd_connect.transport.grpc.server import GrpcServer
 from support.clients import grpc_outcome
 
@@ -25,15 +25,15 @@ _REQUEST_ID = (("x-request-id", "the-id"),)
 
 class _Service:
     def __init__(self) -> None:
-        for procedure in PROCEDURES:
-            setattr(self, procedure.python_name, self._fail)
+        for method in METHODS:
+            setattr(self, method.python_name, self._fail)
 
     async def _fail(self, _request: object, context: Any) -> None:  # noqa: ANN401 - grpc's
         context.set_trailing_metadata((*context.trailing_metadata(), ("x-note", "one"), ("x-note", "two")))
         raise rpc.Failure(ServiceError(Code.ABORTED, "REASON", "No."), None, "the-id")
 
 
-class _Front(Front):
+class _Front(Pipeline):
     def __init__(self) -> None:
         """Have neither a policy nor an audit."""
 
@@ -41,7 +41,7 @@ class _Front(Front):
     def services(self) -> Mapping[Api, object]:
         return {STORAGE: _Service()}
 
-    async def admit(self, _procedure: Procedure, _caller: object) -> None:
+    async def admit(self, _method: Method, _caller: object) -> None:
         """Admit everybody."""
 
 
@@ -49,7 +49,7 @@ class _Front(Front):
 async def _channel() -> AsyncIterator[grpc.aio.Channel]:
     """Give a channel to a server, which is drained while the channel is open."""
     settings = Settings(scopes={})
-    server = GrpcServer(_Front(), Readiness(Calls(settings)), settings, None, connections=16)
+    server = GrpcServer(_Front(), Readiness(Dispatcher(settings)), settings, None, connections=16)
     address = await server.start(Address("127.0.0.1", 0))
     async with grpc.aio.insecure_channel(str(address)) as channel:
         yield channel
@@ -67,13 +67,13 @@ def _failed(path: str) -> grpc.aio.AioRpcError:
 
 
 def test_an_error_has_the_trailers_that_were_set_before_it() -> None:
-    error = _failed(PROCEDURES[0].path)
+    error = _failed(METHODS[0].path)
     trailers = [(name, value) for name, value in error.trailing_metadata() if not name.endswith("-bin")]
     assert trailers == [("x-request-id", "the-id"), ("x-note", "one"), ("x-note", "two")]
     assert (grpc_outcome(error).code, grpc_outcome(error).reason) == ("aborted", "REASON")
 
 
-def test_a_procedure_that_is_unknown_is_told_with_the_request_id() -> None:
+def test_a_method_that_is_unknown_is_told_with_the_request_id() -> None:
     error = _failed("/otterscale.storage.v1.StorageService/Nothing")
     assert dict(error.trailing_metadata())["x-request-id"] == "the-id"
     assert grpc_outcome(error).reason == "UNKNOWN_PROCEDURE"
@@ -86,6 +86,6 @@ def test_servers_end_at_once_one_after_the_other() -> None:
         for _ in range(200):
             async with _channel() as channel:
                 with pytest.raises(grpc.aio.AioRpcError):
-                    await channel.unary_unary(PROCEDURES[0].path)(b"")  # type: ignore[arg-type] # as above
+                    await channel.unary_unary(METHODS[0].path)(b"")  # type: ignore[arg-type] # as above
 
     asyncio.run(many())

@@ -5,7 +5,7 @@ from google.protobuf.message import Message
 
 from otterscale.storage.v1.storage_pb2 import CreateImageRequest, CreateImageSnapshotRequest, UpdateImageRequest
 from rbd_connect.model.errors import InvalidRequestError, ServiceError
-from rbd_connect.transport import protocol_errors as refusals
+from rbd_connect.transport import protocol_errors
 from rbd_connect.transport.http.json_codec import JSONCodec, UnreadableError
 
 SIZE = "The field 'quotaBytes' must be a whole number from 0 to 2^64-1, such as 1073741824 or \"1073741824\"; it is "
@@ -74,9 +74,9 @@ def test_a_size_in_any_of_its_forms_is_read(value: str) -> None:
         (b'{"scope": "a', f"{BODY} JSON: Unterminated string starting at (line 1, column 11)."),
         (b'{"scope": "a", "scope": "b"}', "The request's body has the field 'scope' more than once."),
         (b'{"\\n": 1, "\\n": 2}', r"The request's body has the field '\n' more than once."),
-        (b'{"x": ' + b"[" * 30_000 + b"]" * 30_000 + b"}", refusals.malformed().message),
-        (rb'{"\ud800": 1}', refusals.malformed().message),
-        (b'{"quotaBytes": ' + b"9" * 5000 + b"}", refusals.malformed().message),
+        (b'{"x": ' + b"[" * 30_000 + b"]" * 30_000 + b"}", protocol_errors.malformed().message),
+        (rb'{"\ud800": 1}', protocol_errors.malformed().message),
+        (b'{"quotaBytes": ' + b"9" * 5000 + b"}", protocol_errors.malformed().message),
     ],
 )
 def test_what_is_wrong_is_said(body: bytes, message: str) -> None:

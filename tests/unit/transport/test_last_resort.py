@@ -12,18 +12,18 @@ import grpc.aio
 import pytest
 from google.protobuf.empty_pb2 import Empty
 
-from rbd_connect.auth.authentication import Door
+from rbd_connect.auth.authentication import PeerConnection
 from rbd_connect.auth.identity import UnauthenticatedError
 from rbd_connect.auth.policy import Policy
 from rbd_connect.config.access import AuthSettings
 from rbd_connect.config.settings import Settings
 from rbd_connect.config.types import Address
-from rbd_connect.dispatch.dispatcher import Calls
+from rbd_connect.dispatch.dispatcher import Dispatcher
 from rbd_connect.dispatch.readiness import Readiness
-from rbd_connect.rpc.methods import PROCEDURES, Procedure
-from rbd_connect.rpc.pipeline import Front
+from rbd_connect.rpc.methods import METHODS, Method
+from rbd_connect.rpc.pipeline import Pipeline
 from rbd_connect.transport.grpc.server import GrpcServer
-from rbd_connect.transport.http.request_validation import Gate
+from rbd_connect.transport.http.request_validation import RequestValidation
 from rbd_connect.transport.peer import Peer
 from support.clients import grpc_outcome
 
@@ -31,15 +31,15 @@ SECRET = "the secret in /etc/ceph/keyring"  # noqa: S105 - it is none
 _PATH = "/otterscale.storage.v1.StorageService/CreateImageSnapshot"
 
 
-class _Front(Front):
+class _Front(Pipeline):
     """One that fails before or behind what catches everything in it."""
 
     def __init__(self, *, admits: bool) -> None:
         self._admits = admits
-        for procedure in PROCEDURES:
-            setattr(self, procedure.python_name, self._fail)
+        for method in METHODS:
+            setattr(self, method.python_name, self._fail)
 
-    async def admit(self, _procedure: Procedure, _caller: object) -> None:
+    async def admit(self, _method: Method, _caller: object) -> None:
         if not self._admits:
             raise ZeroDivisionError(SECRET)
 
@@ -51,7 +51,7 @@ class _Front(Front):
 def test_over_grpc(caplog: pytest.LogCaptureFixture, admits: bool) -> None:  # noqa: FBT001 - a parameter
     async def called() -> grpc.aio.AioRpcError:
         settings = Settings(scopes={})
-        server = GrpcServer(_Front(admits=admits), Readiness(Calls(settings)), settings, None, connections=16)
+        server = GrpcServer(_Front(admits=admits), Readiness(Dispatcher(settings)), settings, None, connections=16)
         address = await server.start(Address("127.0.0.1", 0))
         try:
             async with grpc.aio.insecure_channel(str(address)) as channel:
@@ -69,7 +69,7 @@ def test_over_grpc(caplog: pytest.LogCaptureFixture, admits: bool) -> None:  # n
     assert "ZeroDivisionError" in caplog.text
 
 
-async def _answered(gate: Gate, content_type: bytes) -> list[dict[str, Any]]:
+async def _answered(gate: RequestValidation, content_type: bytes) -> list[dict[str, Any]]:
     sent: list[dict[str, Any]] = []
     headers = [(b"content-type", content_type), (b"connect-protocol-version", b"1"), (b"host", b"127.0.0.1")]
     scope = {
@@ -99,7 +99,7 @@ def test_over_http(caplog: pytest.LogCaptureFixture, content_type: bytes, admits
     async def fail(*_arguments: object) -> None:
         raise ZeroDivisionError(SECRET)
 
-    gate = Gate(fail, _Front(admits=admits), Settings(scopes={}), grpc_address="127.0.0.1:1")
+    gate = RequestValidation(fail, _Front(admits=admits), Settings(scopes={}), grpc_address="127.0.0.1:1")
     start, body = asyncio.run(_answered(gate, content_type))
     headers = dict(start["headers"])
     if b"grpc" in content_type:
@@ -138,6 +138,6 @@ def test_a_credential_that_cannot_be_looked_at_is_none(
     for error in errors:
         monkeypatch.setattr("rbd_connect.auth.tokens.Tokens.identity", failing(error))
         with caplog.at_level(logging.INFO), pytest.raises(UnauthenticatedError):
-            asyncio.run(policy.identity([f"Bearer {token}"], Door("127.0.0.1", with_tls=False)))
+            asyncio.run(policy.identity([f"Bearer {token}"], PeerConnection("127.0.0.1", with_tls=False)))
         assert f"{type(error).__name__} in fail" in caplog.text
     assert token not in caplog.text

@@ -33,11 +33,11 @@ def called(
         value = headers.get(name, [])
         return [value] if isinstance(value, str) else value
 
-    caller, door = proxies.caller(peer, values, with_tls=with_tls, certificate=b"the connection's")
+    caller, connection = proxies.caller(peer, values, with_tls=with_tls, certificate=b"the connection's")
     is_of_proxy = peer.host == "unix:" or peer.host.startswith("10.0.0.")
-    assert door.certificate is None or not is_of_proxy
-    assert door.host == caller.host
-    return str(caller), door.is_private
+    assert connection.certificate is None or not is_of_proxy
+    assert connection.host == caller.host
+    return str(caller), connection.is_private
 
 
 @pytest.mark.parametrize(

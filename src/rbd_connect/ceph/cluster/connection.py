@@ -16,7 +16,7 @@ from rbd_connect.ceph.pools.info import PlacementGroups, mon_command
 from rbd_connect.ceph.pools.open_pool import OpenPool
 from rbd_connect.ceph.pools.pool_map import CurrentPools
 from rbd_connect.ceph.workarounds.admin_socket import AdminSocket, opened
-from rbd_connect.ceph.workarounds.osd_access_probe import Admission
+from rbd_connect.ceph.workarounds.osd_access_probe import OsdAccessProbe
 from rbd_connect.common.call_context import phase
 from rbd_connect.common.unguessable_path import unguessable_path
 from rbd_connect.config.cluster import ClusterConfig
@@ -26,9 +26,9 @@ from rbd_connect.model.not_found import no_pool
 
 from .connect_errors import Identification
 from .keyrings import files_with_keys
-from .monitor_config import Configured
+from .monitor_config import MonitorConfig
 from .osd_probe import OsdProbe
-from .pinned_options import Pinned
+from .pinned_options import PinnedOptions
 
 __all__ = ["Cluster", "unconnected"]
 
@@ -69,9 +69,9 @@ class Cluster:
         self._lock = threading.Lock()
         self._connection: rados.Rados | None = None
         self._admin_socket = AdminSocket()
-        self._pinned: Pinned | None = None
-        self._configured: Configured | None = None
-        self._admission: Admission | None = None
+        self._pinned: PinnedOptions | None = None
+        self._configured: MonitorConfig | None = None
+        self._admission: OsdAccessProbe | None = None
         self._files = Files()
         self._failures = 0
         self._failure: ServiceError | None = None
@@ -125,7 +125,7 @@ class Cluster:
             yield pool
 
     def check_admitted(self, ioctx: rados.Ioctx) -> None:
-        """See that the OSDs let this client in; see ``Admission.check``. Raises rados.PermissionError."""
+        """See that the OSDs let this client in; see ``OsdAccessProbe.check``. Raises rados.PermissionError."""
         if self._admission is not None:
             self._admission.check(ioctx)
 
@@ -167,7 +167,7 @@ class Cluster:
         )
 
     def review_configuration(self) -> None:
-        """Look for what the monitors configure and the connection cannot follow; see ``Configured.review``.
+        """Look for what the monitors configure and the connection cannot follow; see ``MonitorConfig.review``.
 
         For one thread of its own: it blocks for as long as they do. It must have ended before ``close``.
         """
@@ -188,7 +188,7 @@ class Cluster:
                 self._connection = None
                 self._admin_socket.close()
 
-    def remove_remains(self) -> None:
+    def remove_admin_socket(self) -> None:
         """Remove what a connection that is not closed may leave. The server does so too, where it is there still."""
         if self._place is not None:
             with suppress(OSError):
@@ -230,9 +230,9 @@ class Cluster:
                 reason = by.connect_error(connection, error)
                 connection.shutdown()
                 raise reason from error
-        self._configured = Configured(connection, self._admin_socket, self._configured_anew)
-        self._pinned = Pinned(connection, self._admin_socket)
-        self._admission = Admission(connection, self._admin_socket)
+        self._configured = MonitorConfig(connection, self._admin_socket, self._configured_anew)
+        self._pinned = PinnedOptions(connection, self._admin_socket)
+        self._admission = OsdAccessProbe(connection, self._admin_socket)
         self._pools = CurrentPools(connection)
         return connection
 

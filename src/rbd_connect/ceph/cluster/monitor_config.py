@@ -17,14 +17,14 @@ from rbd_connect.ceph.workarounds.admin_socket import AdminSocket
 
 from .pinned_options import LIBRBD
 
-__all__ = ["Configured"]
+__all__ = ["MonitorConfig"]
 
 Values = Mapping[str, object]
 
 _REFUSALS = frozenset({errno.EPERM, errno.EACCES, errno.EINVAL, errno.EOPNOTSUPP})
 
 
-class Configured:
+class MonitorConfig:
     """What the monitors configured for a connection when it was opened. For one thread, but for ``has_changed``."""
 
     def __init__(

@@ -12,12 +12,12 @@ import rados
 
 from rbd_connect.ceph.workarounds.admin_socket import AdminSocket
 
-__all__ = ["LIBRBD", "Pinned"]
+__all__ = ["LIBRBD", "PinnedOptions"]
 
 LIBRBD = "rbd_"
 
 
-class Pinned:
+class PinnedOptions:
     """The options of a connection that is used for no image yet."""
 
     def __init__(self, connection: rados.Rados, admin_socket: AdminSocket) -> None:

@@ -14,13 +14,13 @@ from rbd_connect.ceph.objects.header import TRASH
 from rbd_connect.ceph.opening.diagnosis import group_error, migration_error, replica_error, why_not_found
 from rbd_connect.ceph.opening.open_image import changing, opened
 from rbd_connect.ceph.opening.touched_pools import Needs, begin_checks
-from rbd_connect.ceph.opening.users import holders, in_use
+from rbd_connect.ceph.opening.users import image_users, in_use
 from rbd_connect.ceph.pools.open_pool import OpenPool
 from rbd_connect.ceph.snapshots.preconditions import snapshots_in_the_way
-from rbd_connect.ceph.snapshots.trash import remove_remains
+from rbd_connect.ceph.snapshots.trash import remove_trash
 from rbd_connect.common.call_context import changes, phase
-from rbd_connect.common.progress_log import heartbeat
-from rbd_connect.model.errors import InTheWayError, Obstacle, PreconditionError, ServiceError
+from rbd_connect.common.progress_log import progress_logged
+from rbd_connect.model.errors import InTheWayError, PreconditionError, PreconditionViolation, ServiceError
 from rbd_connect.model.names import ImageSpec
 
 __all__ = ["delete"]
@@ -44,7 +44,7 @@ class _Look:
     """What is in a deletion's way, and can go: clients that have the image, deletions that were interrupted."""
 
     in_use: PreconditionError | None
-    remains: Sequence[Obstacle]
+    trash_snapshots: Sequence[PreconditionViolation]
 
 
 def delete(pool: OpenPool, spec: ImageSpec) -> None:
@@ -53,7 +53,7 @@ def delete(pool: OpenPool, spec: ImageSpec) -> None:
     Where Ceph is told to, it moves the image to the trash instead (``rbd_move_to_trash_on_remove``).
 
     Raises NotFoundError; PreconditionError with its snapshots, with who has it, or with what it belongs to;
-    ServiceError where a pool that it touches cannot be used; TryLaterError while another server deletes it; and what
+    ServiceError where a pool that it touches cannot be used; RetryableError while another server deletes it; and what
     the bindings raise. Nothing is written to Ceph before all of that was looked at.
     """
     _look(pool, spec)
@@ -61,8 +61,8 @@ def delete(pool: OpenPool, spec: ImageSpec) -> None:
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while True:
             look = _look(pool, spec)
-            if look.remains and not _remove_remains(pool, spec):
-                raise _has_snapshots(look.remains)
+            if look.trash_snapshots and not _remove_trash_snapshots(pool, spec):
+                raise _has_snapshots(look.trash_snapshots)
             error = look.in_use or _try_to_delete(pool, spec)
             if error is None:
                 return
@@ -79,7 +79,7 @@ def _look(pool: OpenPool, spec: ImageSpec) -> _Look:
             if error is not None:
                 raise error
             checks = begin_checks(pool, image, _NEEDS)
-            users = holders(image)
+            users = image_users(image)
             snapshots = snapshots_in_the_way(pool, image, spec)
             checks.wait()
     except PreconditionError as error:
@@ -91,7 +91,7 @@ def _look(pool: OpenPool, spec: ImageSpec) -> _Look:
     return _Look(in_use(users) if users else None, snapshots)
 
 
-def _has_snapshots(snapshots: Sequence[Obstacle]) -> PreconditionError:
+def _has_snapshots(snapshots: Sequence[PreconditionViolation]) -> PreconditionError:
     if all(snapshot.kind == "SNAPSHOT" for snapshot in snapshots):
         advice = "delete them first"
     else:
@@ -99,10 +99,10 @@ def _has_snapshots(snapshots: Sequence[Obstacle]) -> PreconditionError:
     return InTheWayError("IMAGE_HAS_SNAPSHOTS", f"The image has snapshots; {advice}:", snapshots)
 
 
-def _remove_remains(pool: OpenPool, spec: ImageSpec) -> bool:
+def _remove_trash_snapshots(pool: OpenPool, spec: ImageSpec) -> bool:
     """Rid an image of what interrupted deletions of its snapshots left. Say whether there was something."""
     with changing(pool, spec, _NEEDS) as (image, _):
-        return remove_remains(pool.ioctx, image)
+        return remove_trash(pool.ioctx, image)
 
 
 def _try_to_delete(pool: OpenPool, spec: ImageSpec) -> ServiceError | None:
@@ -114,7 +114,7 @@ def _try_to_delete(pool: OpenPool, spec: ImageSpec) -> ServiceError | None:
     if pool.option(_TRASH_OPTION) == "true":
         _log.info("%s is moved to the trash, and takes space there: %s is set", name, _TRASH_OPTION)
     try:
-        with phase("delete"), heartbeat(f"deletion of {name}") as beat:
+        with phase("delete"), progress_logged(f"deletion of {name}") as beat:
             changes()
             rbd.RBD().remove(pool.ioctx, spec.image, on_progress=beat.update)
     except rbd.ImageNotFound as error:

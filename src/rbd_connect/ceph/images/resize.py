@@ -8,9 +8,9 @@ from rbd_connect.ceph.opening.layout import layout_of
 from rbd_connect.ceph.opening.open_image import acquire, changing
 from rbd_connect.ceph.opening.touched_pools import Needs, begin_checks
 from rbd_connect.ceph.pools.open_pool import OpenPool
-from rbd_connect.ceph.workarounds.object_progress import InFlight, sweep
+from rbd_connect.ceph.workarounds.object_progress import InFlight, progress_by_objects
 from rbd_connect.common.call_context import changes, phase
-from rbd_connect.common.progress_log import heartbeat
+from rbd_connect.common.progress_log import progress_logged
 from rbd_connect.model.layout import check
 from rbd_connect.model.names import ImageSpec
 from rbd_connect.model.resources import Image
@@ -40,8 +40,8 @@ def resize(pool: OpenPool, spec: ImageSpec, size: int, *, diff_budget: int, in_f
         if size < before:
             _prepare_to_shrink(pool, image, spec)
             _log.warning("%s shrinks from %d to %d bytes: what is beyond is lost", name, before, size)
-        how_far = sweep(image, in_flight, start=size, end=before)
-        with phase("resize"), heartbeat(f"resize of {name} to {size} bytes", how_far):
+        how_far = progress_by_objects(image, in_flight, start=size, end=before)
+        with phase("resize"), progress_logged(f"resize of {name} to {size} bytes", how_far):
             changes()
             image.resize(size)
         lock.let_go()

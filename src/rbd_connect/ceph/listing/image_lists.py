@@ -18,7 +18,7 @@ from rbd_connect.ceph.images.info import read_image
 from rbd_connect.ceph.objects.async_calls import open_handle
 from rbd_connect.ceph.objects.directory import Names, read_image_names, read_namespace_names
 from rbd_connect.ceph.pools.info import holds_images, mon_command, readable_pools
-from rbd_connect.ceph.pools.pool_namespace import Place
+from rbd_connect.ceph.pools.pool_namespace import PoolNamespace
 from rbd_connect.ceph.workarounds.migration_source import is_source_barred
 from rbd_connect.common.call_context import phase
 from rbd_connect.model.resources import Image
@@ -103,7 +103,7 @@ class _Listing:
         self._events: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._names = NameReads(self._events, unanswered)
         self._images = ImageReads(self._read, self._events, unanswered)
-        self._units: dict[Place, _Unit] = {}
+        self._units: dict[PoolNamespace, _Unit] = {}
 
     @property
     def units(self) -> Sequence[_Unit]:
@@ -112,11 +112,11 @@ class _Listing:
 
     def add_pool(self, pool: Mapping[str, Any], namespaces: Collection[str]) -> None:
         """List a pool, as `osd pool ls` has it: its default namespace, those that it has, and those that are named."""
-        default = self._add(Place(pool_id=pool["pool_id"], pool=pool["pool_name"], namespace=""))
+        default = self._add(PoolNamespace(pool_id=pool["pool_id"], pool=pool["pool_name"], namespace=""))
         if default is None or default.ioctx is None:
             return
         for namespace in namespaces:
-            self._add(Place(pool_id=pool["pool_id"], pool=pool["pool_name"], namespace=namespace))
+            self._add(PoolNamespace(pool_id=pool["pool_id"], pool=pool["pool_name"], namespace=namespace))
         default.has_named_namespaces = bool(namespaces)
         self._names.read(
             (default.place, "namespaces"),
@@ -166,7 +166,7 @@ class _Listing:
         except rados.Error as error:
             _log.warning("it is unknown whether the OSDs let this client in: %s", error)
 
-    def _add(self, place: Place) -> _Unit | None:
+    def _add(self, place: PoolNamespace) -> _Unit | None:
         """List a place. Gives None where there is no such pool any more, or the place is listed already."""
         if place in self._units:
             return None
@@ -190,7 +190,7 @@ class _Listing:
             return
         default.unreadable_namespaces = found.unreadable
         for namespace in found.readable:
-            self._add(Place(pool_id=default.place.pool_id, pool=default.place.pool, namespace=namespace))
+            self._add(PoolNamespace(pool_id=default.place.pool_id, pool=default.place.pool, namespace=namespace))
 
     def _found(self, unit: _Unit, found: Names | Exception) -> None:
         if isinstance(found, Exception):
@@ -218,7 +218,7 @@ class _Listing:
             for name, result in unit.results.items()
         }
 
-    def _read(self, place: Place, name: str, tell: Callable[[Image], None] | None) -> Result:
+    def _read(self, place: PoolNamespace, name: str, tell: Callable[[Image], None] | None) -> Result:
         """Read an image, on a thread. Raises what the bindings raise where the connection is lost."""
         ioctx = self._units[place].ioctx
         assert ioctx is not None  # noqa: S101 - its name was read by it

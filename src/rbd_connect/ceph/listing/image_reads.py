@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from queue import SimpleQueue
 
-from rbd_connect.ceph.pools.pool_namespace import Place
+from rbd_connect.ceph.pools.pool_namespace import PoolNamespace
 from rbd_connect.model.resources import Image
 
 from .attended_time import AttendedTime
@@ -56,7 +56,7 @@ class Result:
 
 # Reads an image. It is given what to tell when all but its used bytes is known; None where these are not to be asked
 # for. Raises where nothing more can be read at all.
-Read = Callable[[Place, str, Callable[[Image], None] | None], Result]
+Read = Callable[[PoolNamespace, str, Callable[[Image], None] | None], Result]
 Then = Callable[[Mapping[str, Result]], None]
 
 
@@ -64,7 +64,7 @@ Then = Callable[[Mapping[str, Result]], None]
 class _Reading:
     """A read of an image, on its way through a thread."""
 
-    place: Place
+    place: PoolNamespace
     name: str
     began: float
     with_usage: bool
@@ -90,7 +90,7 @@ def _usage(key: Hashable) -> Hashable:
 class _Images:
     """The images of a place: those that wait, those that are read, those that were."""
 
-    place: Place
+    place: PoolNamespace
     waiting: deque[str]
     then: Then
     heard: float
@@ -106,12 +106,12 @@ class _Hung:
     """The reads that are open and late, also those of lists before."""
 
     unanswered: Unanswered
-    in_time: "Counter[Place]"
+    in_time: "Counter[PoolNamespace]"
 
-    def of(self, place: Place) -> int:
+    def of(self, place: PoolNamespace) -> int:
         return max(0, self.unanswered.of(place) - self.in_time[place])
 
-    def forbids(self, place: Place) -> bool:
+    def forbids(self, place: PoolNamespace) -> bool:
         """Say whether too many hang for another to be begun in a place: there, or everywhere and some there."""
         open_everywhere = self.unanswered.of(_READS)
         if self.of(place):
@@ -126,7 +126,7 @@ class ImageReads:
         self._read = read
         self._events = events
         self._unanswered = unanswered
-        self._places: dict[Place, _Images] = {}
+        self._places: dict[PoolNamespace, _Images] = {}
         self._open: dict[_Reading, None] = {}
         self._tasks: SimpleQueue[_Reading | None] = SimpleQueue()
         self._threads = 0
@@ -139,7 +139,7 @@ class ImageReads:
     def is_idle(self) -> bool:
         return not self._places
 
-    def add(self, place: Place, names: Iterable[str], then: Then) -> None:
+    def add(self, place: PoolNamespace, names: Iterable[str], then: Then) -> None:
         """Read the images of a place, and give what became of each."""
         self._places[place] = _Images(place, deque(names), then, self._time.now)
 

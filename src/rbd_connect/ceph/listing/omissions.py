@@ -10,7 +10,7 @@ import rados
 from connectrpc.code import Code
 
 from rbd_connect.ceph.errors import errno_of
-from rbd_connect.ceph.pools.pool_namespace import Place
+from rbd_connect.ceph.pools.pool_namespace import PoolNamespace
 from rbd_connect.model.errors import CephError
 
 from .directory_reads import NoAnswerError
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 class Unlisted:
     """A place, and what is wrong with it. Namespaces are of the pool whose default one the place is."""
 
-    place: Place
+    place: PoolNamespace
     error: Exception | None = None
     unreadable: Sequence[str] = ()
     namespaces_error: Exception | None = None

@@ -12,9 +12,9 @@ from hashlib import sha256
 import rados
 
 from rbd_connect.ceph.objects.header import DIRECTORY
-from rbd_connect.ceph.objects.object_lock import ClassLock
+from rbd_connect.ceph.objects.object_lock import ObjectLock
 from rbd_connect.common.call_context import phase
-from rbd_connect.common.periodic_timer import ticking
+from rbd_connect.common.periodic_timer import periodically
 
 from .image_lock import LOCK_NAME, locked_elsewhere
 
@@ -30,16 +30,16 @@ _PATIENCE_SECONDS = 8.0
 def alone_to_delete(ioctx: rados.Ioctx, image: str) -> Iterator[None]:
     """Keep other servers from deleting an image of this name meanwhile, however long it takes.
 
-    The directory must be there. Raises TryLaterError where another is at it for longer, and what the bindings raise.
+    The directory must be there. Raises RetryableError where another is at it for longer, and what the bindings raise.
     """
     # The OSD bounds the length of an attribute's name, by which it keeps the lock (osd_max_attr_name_len).
     name = f"{LOCK_NAME}.{sha256(image.encode()).hexdigest()[:32]}"
-    lock = ClassLock(ioctx, DIRECTORY, name, seconds=_LEASE_SECONDS)
+    lock = ObjectLock(ioctx, DIRECTORY, name, seconds=_LEASE_SECONDS)
     try:
         with phase("lock"):
             if not lock.take(_PATIENCE_SECONDS):
                 raise locked_elsewhere()
-        with ticking(_RENEWAL_SECONDS, lock.renew):
+        with periodically(_RENEWAL_SECONDS, lock.renew):
             yield
     finally:
         with phase("unlock"), suppress(rados.Error):

@@ -12,10 +12,10 @@ import rados
 import rbd
 from connectrpc.code import Code
 
-from rbd_connect.ceph.objects.object_lock import ClassLock
+from rbd_connect.ceph.objects.object_lock import ObjectLock
 from rbd_connect.common.call_context import phase
-from rbd_connect.common.periodic_timer import ticking
-from rbd_connect.model.errors import TryLaterError
+from rbd_connect.common.periodic_timer import periodically
+from rbd_connect.model.errors import RetryableError
 
 __all__ = ["LOCK_NAME", "ImageLock", "locked_elsewhere"]
 
@@ -34,16 +34,16 @@ class ImageLock:
 
     def __init__(self, ioctx: rados.Ioctx) -> None:
         self._ioctx = ioctx
-        self._lock: ClassLock | None = None
+        self._lock: ObjectLock | None = None
         self._renewing = ExitStack()
 
     def take(self, image: rbd.Image, name: str) -> None:
         """Wait for the lock on an image.
 
-        Raises TryLaterError where others do not let go of it, and what the bindings raise.
+        Raises RetryableError where others do not let go of it, and what the bindings raise.
         """
         header = f"{name}.rbd" if image.old_format() else f"rbd_header.{image.id()}"
-        self._lock = ClassLock(self._ioctx, header, LOCK_NAME, seconds=_LEASE_SECONDS)
+        self._lock = ObjectLock(self._ioctx, header, LOCK_NAME, seconds=_LEASE_SECONDS)
 
         def is_gone(client: int) -> bool:
             """Say whether a holder has the image open no longer.
@@ -55,7 +55,7 @@ class ImageLock:
         with phase("lock"):
             if not self._lock.take(_PATIENCE_SECONDS, is_gone):
                 raise locked_elsewhere()
-        self._renewing.enter_context(ticking(_RENEWAL_SECONDS, self._lock.renew))
+        self._renewing.enter_context(periodically(_RENEWAL_SECONDS, self._lock.renew))
 
     def let_go(self) -> None:
         """Begin to let it go. What follows need not wait for that."""
@@ -76,6 +76,6 @@ class ImageLock:
                 self._lock.wait_until_let_go()
 
 
-def locked_elsewhere() -> TryLaterError:
+def locked_elsewhere() -> RetryableError:
     """Give what is told where another server does not let go of a lock."""
-    return TryLaterError(Code.UNAVAILABLE, "IMAGE_LOCKED", "Another server is at a change of the image.")
+    return RetryableError(Code.UNAVAILABLE, "IMAGE_LOCKED", "Another server is at a change of the image.")

@@ -17,7 +17,7 @@ from rbd_connect.common.backoff import pauses
 
 from .encoding import Reader, encode_string, encode_struct
 
-__all__ = ["ClassLock"]
+__all__ = ["ObjectLock"]
 
 _FIRST_PAUSE_SECONDS = 0.002
 _LONGEST_PAUSE_SECONDS = 0.05
@@ -36,7 +36,7 @@ _DESCRIPTION = "a change by rbd-connect"  # for `rados lock info`
 _log = logging.getLogger(__name__)
 
 
-class ClassLock:
+class ObjectLock:
     """A lock (``rados_lock_exclusive``) of a name on an object. It ends by itself after so many seconds."""
 
     def __init__(self, ioctx: rados.Ioctx, oid: str, name: str, *, seconds: int) -> None:

@@ -28,7 +28,7 @@ from rbd_connect.ceph.objects.header import (
     raw_snapshots,
 )
 from rbd_connect.ceph.pools.open_pool import OpenPool
-from rbd_connect.model.errors import Obstacle, PreconditionError, ServiceError, TryLaterError, quoted
+from rbd_connect.model.errors import PreconditionError, PreconditionViolation, RetryableError, ServiceError, quoted
 from rbd_connect.model.names import ImageSpec
 from rbd_connect.model.not_found import no_image, no_namespace
 
@@ -89,7 +89,7 @@ def migration_error(pool: OpenPool, image: rbd.Image, spec: ImageSpec) -> Precon
         f"The image is under migration. End that first with `rbd migration commit {spec.words}` or "
         f"`rbd migration abort {spec.words}`.",
         [
-            Obstacle(
+            PreconditionViolation(
                 kind="MIGRATION",
                 subject=f"{spec.pool_name}/{spec.image}",
                 description=f"It is being migrated from {source}.",
@@ -110,7 +110,7 @@ def group_error(pool: OpenPool, image: rbd.Image, spec: ImageSpec) -> Preconditi
             "IMAGE_IN_GROUP",
             f"The image is a member of the group {group}. Remove it from there first: "
             f"`rbd group image rm {shlex.quote(group)} {spec.words}`.",
-            [Obstacle(kind="GROUP", subject=group, description="The image is a member of this group.")],
+            [PreconditionViolation(kind="GROUP", subject=group, description="The image is a member of this group.")],
         )
     return None
 
@@ -175,7 +175,7 @@ def _why_not_opened(pool: OpenPool, spec: ImageSpec, image_id: str, *, has_id_ob
             "PARENT_MISSING",
             f"The image is a clone, and {lost}: Ceph does not open it. It can be deleted, unless it has snapshots.",
         )
-    return TryLaterError(
+    return RetryableError(
         Code.UNAVAILABLE, "TRY_AGAIN", "The image is there, but Ceph did not find it. It may be changing."
     )
 

@@ -10,7 +10,7 @@ from rbd_connect.ceph.locks.image_lock import ImageLock
 from rbd_connect.ceph.pools.open_pool import OpenPool
 from rbd_connect.ceph.pools.placement_groups import check_served
 from rbd_connect.common.call_context import phase
-from rbd_connect.model.errors import TryLaterError
+from rbd_connect.model.errors import RetryableError
 from rbd_connect.model.names import ImageSpec
 
 from .diagnosis import why_not_found, why_refused
@@ -42,7 +42,7 @@ def opened(pool: OpenPool, spec: ImageSpec, *, read_only: bool = False) -> Itera
     """Open an image as ``open_image`` does.
 
     Raises NotFoundError for the namespace or the image; PreconditionError where the image is there and cannot be
-    opened; TryLaterError where no OSD serves it; and what the bindings raise.
+    opened; RetryableError where no OSD serves it; and what the bindings raise.
     """
     check_served(pool, spec)
     with ExitStack() as stack:
@@ -50,7 +50,7 @@ def opened(pool: OpenPool, spec: ImageSpec, *, read_only: bool = False) -> Itera
             image = stack.enter_context(open_image(pool.ioctx, spec.image, read_only=read_only))
         except rbd.ImageNotFound as error:
             reason = why_not_found(pool, spec)
-            if not isinstance(reason, TryLaterError):
+            if not isinstance(reason, RetryableError):
                 raise reason from error
             # It was renamed, or made, in between.
             try:
@@ -90,7 +90,7 @@ def acquire(pool: OpenPool, image: rbd.Image, spec: ImageSpec) -> None:
 
     From here on nobody gets the lock by asking for it, and a client that had it before is seen.
 
-    Raises PreconditionError where somebody else has the image; TryLaterError where a name means another by now; and
+    Raises PreconditionError where somebody else has the image; RetryableError where a name means another by now; and
     what the bindings raise.
     """
     own_id = pool.connection.get_instance_id()

@@ -63,7 +63,7 @@ def begin_checks(pool: OpenPool, image: rbd.Image, needs: Needs) -> PendingCheck
     """Look at the pools of an open image, as far as monitors know, and begin to ask the OSDs the rest.
 
     Raises ServiceError with the pool's name: PreconditionError where it has gone, CephError where it is full,
-    TryLaterError where it is not served; and what the bindings raise.
+    RetryableError where it is not served; and what the bindings raise.
     """
     return PendingChecks(list(_checks(pool, image, needs)))
 

@@ -10,7 +10,7 @@ from connectrpc.code import Code
 
 from rbd_connect.ceph.objects.async_calls import open_handle
 from rbd_connect.ceph.objects.header import id_of
-from rbd_connect.model.errors import TryLaterError, quoted
+from rbd_connect.model.errors import RetryableError, quoted
 from rbd_connect.model.names import ImageSpec
 
 from .pool_map import CurrentPools, PoolMap, PoolState
@@ -53,7 +53,7 @@ class OpenPool:
 
         ``image_id`` is the id of the open image; None where it has none, or is not open.
 
-        Raises TryLaterError (aborted) where the pool's or the image's name means another by now: nothing was done.
+        Raises RetryableError (aborted) where the pool's or the image's name means another by now: nothing was done.
         """
         if time.monotonic() - self.opened < _FRESH_SECONDS:
             return
@@ -64,8 +64,8 @@ class OpenPool:
             raise _renamed(f"image {quoted(spec.image)}")
 
 
-def _renamed(what: str) -> TryLaterError:
-    return TryLaterError(
+def _renamed(what: str) -> RetryableError:
+    return RetryableError(
         Code.ABORTED,
         "NAME_CHANGED",
         f"The {what} was renamed or replaced while the call waited. Nothing was done. Retry if you mean the new one.",

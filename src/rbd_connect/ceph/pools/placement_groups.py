@@ -24,7 +24,7 @@ _PATIENCE_SECONDS = 1.0
 def check_served(pool: OpenPool, spec: ImageSpec) -> None:
     """Return at once where all pools are served; else where the objects that an image's opening reads are.
 
-    Raises TryLaterError with the name of the pool that is not served, and what the bindings raise.
+    Raises RetryableError with the name of the pool that is not served, and what the bindings raise.
     """
     unserved = pool.current.unserved()
     if not unserved:
@@ -50,7 +50,7 @@ def check_served(pool: OpenPool, spec: ImageSpec) -> None:
 def check_new_served(pool: OpenPool, name: str) -> None:
     """Return where the objects are served that the creation of an image reads and writes first.
 
-    Raises TryLaterError with the name of the pool that is not served, and what the bindings raise.
+    Raises RetryableError with the name of the pool that is not served, and what the bindings raise.
     """
     if pool.state.id in pool.current.unserved():
         _check(pool.ioctx, pool.state.name, [f"rbd_id.{name}", DIRECTORY])
@@ -59,7 +59,7 @@ def check_new_served(pool: OpenPool, name: str) -> None:
 def check_clones_served(pool: OpenPool) -> None:
     """Return where each pool tells which clones of format 1 it has (its ``rbd_children``): librbd asks all of them.
 
-    Raises TryLaterError where one is not served. It does not name that pool, of which the caller may not know.
+    Raises RetryableError where one is not served. It does not name that pool, of which the caller may not know.
     """
     for number in pool.current.unserved():
         ioctx = open_handle(pool.connection, number, pool.namespace)

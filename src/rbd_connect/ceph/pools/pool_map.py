@@ -15,7 +15,7 @@ import rados
 from connectrpc.code import Code
 
 from rbd_connect.common.threaded_single_flight import SingleFlight
-from rbd_connect.model.errors import CephError, TryLaterError, quoted
+from rbd_connect.model.errors import CephError, RetryableError, quoted
 
 from .info import PlacementGroups, holds_images, mon_command, mon_command_output, parsed
 
@@ -54,10 +54,10 @@ class PoolState:
             )
 
 
-def inactive(pool: str | None) -> TryLaterError:
+def inactive(pool: str | None) -> RetryableError:
     """Return the error for a pool with placement groups that no OSD serves; None is one that the call did not name."""
     which = "another pool" if pool is None else f"pool {quoted(pool)}"
-    return TryLaterError(
+    return RetryableError(
         Code.UNAVAILABLE,
         "POOL_INACTIVE",
         f"No OSD serves some placement groups of {which}. Nothing was done.",

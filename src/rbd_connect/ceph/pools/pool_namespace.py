@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from rbd_connect.model.names import ImageSpec
 
-__all__ = ["Place"]
+__all__ = ["PoolNamespace"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class PoolNamespace:
     """A namespace of a pool, "" for its default one. Its text is for the log, where no name breaks a line."""
 
     pool_id: int

@@ -14,7 +14,7 @@ from rbd_connect.model.errors import InTheWayError, PreconditionError, quoted
 from rbd_connect.model.names import SnapshotSpec
 
 from .preconditions import clones_of, why_no_snapshot
-from .trash import remove_remains
+from .trash import remove_trash
 
 __all__ = ["delete", "protect", "unprotect"]
 
@@ -31,7 +31,7 @@ def delete(pool: OpenPool, spec: SnapshotSpec) -> int | None:
         try:
             number = image.snap_get_id(spec.snapshot)
         except rbd.ImageNotFound as error:
-            if not remove_remains(pool.ioctx, image, spec.snapshot):
+            if not remove_trash(pool.ioctx, image, spec.snapshot):
                 raise why_no_snapshot(pool, image, spec) from error
             return None
         try:

@@ -9,7 +9,7 @@ from connectrpc.code import Code
 
 from rbd_connect.ceph.pools.open_pool import OpenPool
 from rbd_connect.ceph.used_bytes import Listed
-from rbd_connect.model.errors import Obstacle, PreconditionError, ServiceError, TryLaterError, quoted
+from rbd_connect.model.errors import PreconditionError, PreconditionViolation, RetryableError, ServiceError, quoted
 from rbd_connect.model.names import ImageSpec, SnapshotSpec
 from rbd_connect.model.not_found import no_snapshot
 
@@ -18,16 +18,16 @@ from .info import list_snapshots
 __all__ = ["clones_of", "snapshots_in_the_way", "why_no_snapshot"]
 
 
-def snapshots_in_the_way(pool: OpenPool, image: rbd.Image, spec: ImageSpec) -> list[Obstacle]:
+def snapshots_in_the_way(pool: OpenPool, image: rbd.Image, spec: ImageSpec) -> list[PreconditionViolation]:
     """Return the snapshots that keep an image from being deleted: all but mirroring's, which `rbd rm` removes.
 
     Clones of a snapshot that was deleted, and is kept for them, follow it. Raises what the bindings raise.
     """
-    found: list[Obstacle] = []
+    found: list[PreconditionViolation] = []
     for listed in list_snapshots(pool.ioctx, image):
         if listed.kind == rbd.RBD_SNAP_NAMESPACE_TYPE_MIRROR:
             continue
-        found.append(_obstacle(pool, image, spec, listed))
+        found.append(_violation(pool, image, spec, listed))
         if listed.kind == rbd.RBD_SNAP_NAMESPACE_TYPE_TRASH:
             found.extend(clones_of(image, listed.id))
     return found
@@ -40,17 +40,17 @@ def why_no_snapshot(pool: OpenPool, image: rbd.Image, spec: SnapshotSpec) -> Ser
     """
     named = [listed for listed in list_snapshots(pool.ioctx, image) if listed.name == spec.snapshot]
     if any(listed.user for listed in named):
-        return TryLaterError(
+        return RetryableError(
             Code.UNAVAILABLE, "TRY_AGAIN", "The snapshot is there, but Ceph did not find all that it needs."
         )
     for listed in named:
-        obstacle = _obstacle(pool, image, spec, listed)
-        message = f"The snapshot {quoted(spec.snapshot)} is not a user's. {obstacle.description}"
-        return PreconditionError("SNAPSHOT_NOT_A_USERS", message, [obstacle])
+        violation = _violation(pool, image, spec, listed)
+        message = f"The snapshot {quoted(spec.snapshot)} is not a user's. {violation.description}"
+        return PreconditionError("SNAPSHOT_NOT_A_USERS", message, [violation])
     return no_snapshot(spec)
 
 
-def clones_of(image: rbd.Image, snapshot_id: int) -> Iterator[Obstacle]:
+def clones_of(image: rbd.Image, snapshot_id: int) -> Iterator[PreconditionViolation]:
     """Yield the clones of a snapshot (``rbd_list_children3``), as ``pool/image`` or ``pool/namespace/image``.
 
     Yields none where they cannot be listed, for instance since the pool of one has gone. Leaves the handle set to the
@@ -64,38 +64,40 @@ def clones_of(image: rbd.Image, snapshot_id: int) -> Iterator[Obstacle]:
         which = (child["pool"], child["pool_namespace"], child["image"])
         place = "/".join(filter(None, which))
         description = "It is a clone, in the trash." if child["trash"] else "It is a clone."
-        yield Obstacle(kind="CLONE", subject=place, description=description, image=which)
+        yield PreconditionViolation(kind="CLONE", subject=place, description=description, image=which)
 
 
-def _obstacle(pool: OpenPool, image: rbd.Image, spec: ImageSpec, listed: Listed) -> Obstacle:
+def _violation(pool: OpenPool, image: rbd.Image, spec: ImageSpec, listed: Listed) -> PreconditionViolation:
     by_id = f"--snap-id {listed.id} {spec.words}"
     match listed.kind:
         case rbd.RBD_SNAP_NAMESPACE_TYPE_GROUP:
-            return Obstacle(
+            return PreconditionViolation(
                 kind="GROUP_SNAPSHOT",
                 subject=listed.name or f"#{listed.id}",
                 description=_of_group(pool, image, listed),
             )
         case rbd.RBD_SNAP_NAMESPACE_TYPE_MIRROR:
-            return Obstacle(
+            return PreconditionViolation(
                 kind="MIRROR_SNAPSHOT",
                 subject=listed.name or f"#{listed.id}",
                 description=f"Mirroring made it. `rbd mirror image disable {spec.words}` removes it.",
             )
         case rbd.RBD_SNAP_NAMESPACE_TYPE_TRASH:
-            return Obstacle(
+            return PreconditionViolation(
                 kind="TRASH_SNAPSHOT",
                 subject=listed.original_name or f"#{listed.id}",
                 description="It was deleted, and is kept for its clones. Flatten or delete them; "
                 f"`rbd children {by_id}` lists them.",
             )
     if listed.name is None:
-        return Obstacle(
+        return PreconditionViolation(
             kind="SNAPSHOT",
             subject=f"#{listed.id}",
             description=f"Its name is not UTF-8. `rbd snap rm {by_id}` deletes it.",
         )
-    return Obstacle(kind="SNAPSHOT", subject=listed.name, description="It is a user's. DeleteImageSnapshot deletes it.")
+    return PreconditionViolation(
+        kind="SNAPSHOT", subject=listed.name, description="It is a user's. DeleteImageSnapshot deletes it."
+    )
 
 
 def _of_group(pool: OpenPool, image: rbd.Image, listed: Listed) -> str:

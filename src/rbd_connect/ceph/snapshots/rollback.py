@@ -8,9 +8,9 @@ import rbd
 from rbd_connect.ceph.opening.open_image import acquire, changing
 from rbd_connect.ceph.opening.touched_pools import Needs
 from rbd_connect.ceph.pools.open_pool import OpenPool
-from rbd_connect.ceph.workarounds.object_progress import InFlight, sweep
+from rbd_connect.ceph.workarounds.object_progress import InFlight, progress_by_objects
 from rbd_connect.common.call_context import changes, phase
-from rbd_connect.common.progress_log import heartbeat
+from rbd_connect.common.progress_log import progress_logged
 from rbd_connect.model.names import SnapshotSpec
 
 from .info import list_snapshots
@@ -36,8 +36,8 @@ def rollback(pool: OpenPool, spec: SnapshotSpec, *, in_flight: InFlight) -> int:
         number = image.snap_get_id(spec.snapshot)
         what = f"rollback of {spec.pool_name}/{spec.image} to {spec.snapshot!r}"
         size = next((listed.size for listed in list_snapshots(pool.ioctx, image) if listed.id == number), 0)
-        how_far = sweep(image, in_flight, start=0, end=size)
-        with phase("rollback"), heartbeat(what, how_far):
+        how_far = progress_by_objects(image, in_flight, start=0, end=size)
+        with phase("rollback"), progress_logged(what, how_far):
             changes()
             image.rollback_to_snap(spec.snapshot)
         return number

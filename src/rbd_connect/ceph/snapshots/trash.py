@@ -13,15 +13,15 @@ from rbd_connect.common.call_context import changes, phase
 
 from .info import list_snapshots
 
-__all__ = ["remove_remains"]
+__all__ = ["remove_trash"]
 
 
-def remove_remains(ioctx: rados.Ioctx, image: rbd.Image, snapshot: str | None = None) -> bool:
+def remove_trash(ioctx: rados.Ioctx, image: rbd.Image, snapshot: str | None = None) -> bool:
     """Delete what is left of a snapshot, or of any (``rbd_snap_remove_by_id``), but what clones need. Say whether there
     was something.
     """
     removed = False
-    with phase("remains"):
+    with phase("trash_snapshots"):
         for found in list_snapshots(ioctx, image):
             if found.kind != rbd.RBD_SNAP_NAMESPACE_TYPE_TRASH or snapshot not in {None, found.original_name}:
                 continue

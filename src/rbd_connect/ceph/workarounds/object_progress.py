@@ -10,13 +10,13 @@ from rbd_connect.ceph.opening.layout import layout_of
 from rbd_connect.common.progress_log import HowFar
 from rbd_connect.model.layout import objects
 
-__all__ = ["InFlight", "sweep"]
+__all__ = ["InFlight", "progress_by_objects"]
 
 # Gives the numbers of the objects of a prefix that operations are under way on; see ``AdminSocket.objects_in_flight``.
 InFlight = Callable[[str], list[int]]
 
 
-def sweep(image: rbd.Image, in_flight: InFlight, *, start: int, end: int) -> HowFar:
+def progress_by_objects(image: rbd.Image, in_flight: InFlight, *, start: int, end: int) -> HowFar:
     """Tell how far it is between two of an image's sizes, in bytes: from the first object beyond ``start`` on."""
     prefix = image.stat()["block_name_prefix"]
     first, last = (objects(layout_of(image, size)) for size in (start, end))

@@ -19,7 +19,7 @@ from rbd_connect.ceph.pools.info import mon_command
 
 from .admin_socket import AdminSocket
 
-__all__ = ["Admission"]
+__all__ = ["OsdAccessProbe"]
 
 # What is read is of no interest, nor whether it is there; librbd has this object in each pool.
 _OBJECT = "rbd_directory"
@@ -33,7 +33,7 @@ _REFUSAL = f"handle_auth_bad_method hmm, they didn't like 2 result ({errno.EACCE
 _LEVEL_OPTION, _LEVEL = "debug_monc", 10
 
 
-class Admission:
+class OsdAccessProbe:
     """That of a connection. Its calls block; from any thread."""
 
     def __init__(self, connection: rados.Rados, admin_socket: AdminSocket) -> None:

@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["Sockets"]
+__all__ = ["TcpTimeouts"]
 
 _UNACKNOWLEDGED_MILLISECONDS = 4000
 _PERIOD_SECONDS = 1.0
 _DESCRIPTORS = Path("/proc/self/fd")
 
 
-class Sockets:
+class TcpTimeouts:
     """The TCP sockets that librados opens, which has no option for this. For one thread."""
 
     def __init__(self) -> None:

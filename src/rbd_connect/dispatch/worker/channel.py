@@ -10,13 +10,13 @@ from typing import Any
 from rbd_connect.common.call_context import Spent
 from rbd_connect.config.cluster import ClusterConfig
 
-__all__ = ["Call", "Connected", "Decoder", "Hello", "Outcome", "Ping", "Pong", "WorkerCrashError", "encode"]
+__all__ = ["Call", "Connected", "Decoder", "Init", "Ping", "Pong", "Result", "WorkerCrashError", "encode"]
 
 _LENGTH = struct.Struct(">I")
 
 
 @dataclass(frozen=True, slots=True)
-class Hello:
+class Init:
     """What a worker is told first: its cluster, and how many calls there will be at a time.
 
     ``admin_socket`` is where librados may make its admin socket. The server removes it when the process has ended.
@@ -42,7 +42,7 @@ class WorkerCrashError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Result:
     """How a call ended, where its time went, and whether it may have changed anything.
 
     ``error`` is what it raised, if that is for its caller; ``crash`` is the traceback of anything else.

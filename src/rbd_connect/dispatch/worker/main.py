@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 from rbd_connect.ceph.cluster.connection import Cluster
 from rbd_connect.ceph.operations import ClusterOperations
-from rbd_connect.ceph.workarounds.tcp_timeouts import Sockets
-from rbd_connect.common.call_context import Progress, followed
+from rbd_connect.ceph.workarounds.tcp_timeouts import TcpTimeouts
+from rbd_connect.common.call_context import CallContext, followed
 from rbd_connect.common.logging import configure_worker
 from rbd_connect.common.memory_protection import keep_memory_secret
 from rbd_connect.model.errors import ServiceError
 
-from .channel import Call, Connected, Decoder, Hello, Outcome, Ping, Pong, encode
+from .channel import Call, Connected, Decoder, Init, Ping, Pong, Result, encode
 from .threads import Threads
 
 if TYPE_CHECKING:
@@ -56,9 +56,9 @@ def main() -> None:
     os.umask(os.umask(_NOBODY_ELSE_WRITES) | _NOBODY_ELSE_WRITES)
     with socket.socket(fileno=int(sys.argv[1])) as channel:
         messages = _messages(channel)
-        hello = next(messages, None)
-        if hello is not None:
-            _serve(messages, _Worker(channel, hello))
+        init = next(messages, None)
+        if init is not None:
+            _serve(messages, _Runtime(channel, init))
 
 
 def _let_server_go_first() -> None:
@@ -87,8 +87,8 @@ def _messages(channel: socket.socket) -> Iterator[Any]:
         yield from decoder.feed(data)
 
 
-def _serve(messages: Iterator[Call | Ping | None], worker: "_Worker") -> None:
-    sockets = Sockets()
+def _serve(messages: Iterator[Call | Ping | None], worker: "_Runtime") -> None:
+    sockets = TcpTimeouts()
     for message in messages:
         match message:
             case Call():
@@ -101,19 +101,19 @@ def _serve(messages: Iterator[Call | Ping | None], worker: "_Worker") -> None:
         os._exit(1)
 
 
-class _Worker:
+class _Runtime:
     """Makes calls, each on a thread."""
 
-    def __init__(self, channel: socket.socket, hello: Hello) -> None:
+    def __init__(self, channel: socket.socket, init: Init) -> None:
         self.cluster = Cluster(
-            hello.config,
+            init.config,
             on_connected=lambda address: self._send(encode(Connected(address))),
-            admin_socket=hello.admin_socket,
+            admin_socket=init.admin_socket,
         )
         self._operations: Operations = ClusterOperations(self.cluster)
-        self.threads = Threads(hello.threads, _THREADS_PERIOD_SECONDS)
+        self.threads = Threads(init.threads, _THREADS_PERIOD_SECONDS)
         self.pings: SimpleQueue[Ping | None] = SimpleQueue()
-        self._under_way: dict[int, Progress] = {}
+        self._under_way: dict[int, CallContext] = {}
         self._channel = channel
         self._sending = threading.Lock()
         self._answering = threading.Thread(target=self._answer_pings, daemon=True)
@@ -131,7 +131,7 @@ class _Worker:
             self._under_way[call.number] = progress
 
             def ended(result: object = None, error: ServiceError | None = None, crash: str | None = None) -> bytes:
-                return encode(Outcome(call.number, progress.spent(), progress.changes, result, error, crash))
+                return encode(Result(call.number, progress.spent(), progress.changes, result, error, crash))
 
             try:
                 message = ended(result=methodcaller(call.operation, *call.arguments)(self._operations))
@@ -147,7 +147,7 @@ class _Worker:
         self._is_ending.set()
         self._reviewing.join(_END_SECONDS)
         if self.threads.running or self.cluster.is_waiting or self._reviewing.is_alive():
-            self.cluster.remove_remains()
+            self.cluster.remove_admin_socket()
             return False
         self.pings.put(None)
         self._answering.join()

@@ -21,15 +21,15 @@ from rbd_connect.common.backoff import pauses
 from rbd_connect.common.call_context import current
 from rbd_connect.config.cluster import ClusterConfig
 from rbd_connect.dispatch.operations import Operations
-from rbd_connect.model.errors import ServiceError, TryLaterError
+from rbd_connect.model.errors import RetryableError, ServiceError
 
-from . import handle as child
-from .channel import Hello, Outcome
+from . import process as worker_process
+from .channel import Init, Result
 from .connection_log import ConnectionLog
-from .handle import Child, ProcessEndedError
+from .process import ProcessEndedError, WorkerProcess
 from .quarantine import CallKey, Quarantine
 
-__all__ = ["Worker"]
+__all__ = ["Supervisor"]
 
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
@@ -44,36 +44,36 @@ _pauses = partial(pauses, _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
 _log = logging.getLogger(__name__)
 
 
-class Worker:
+class Supervisor:
     """What makes the calls of one scope. For one event loop."""
 
     def __init__(self, config: ClusterConfig, threads: int) -> None:
-        self._hello = Hello(config, threads)
+        self._init = Init(config, threads)
         self._starting = asyncio.Lock()
-        self._child: Child | None = None
-        self._children: set[Child] = set()
+        self._current: WorkerProcess | None = None
+        self._processes: set[WorkerProcess] = set()
         self._quarantine = Quarantine()
         self._connection_log = ConnectionLog(config.scope, config.client)
         self._alone = asyncio.Semaphore(_MOST_ALONE)
         self._list_alone = asyncio.Lock()
         self._failed_starts = 0
-        self._outage: TryLaterError | None = None
+        self._outage: RetryableError | None = None
         self._reconsidered = float("-inf")
         self._kept = float("-inf")
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def start(self) -> Child:
+    async def start(self) -> WorkerProcess:
         """Give the process, started if there is none."""
         async with self._starting:
-            if self._child is None or self._child.has_ended:
-                self._child = await self._new_child()
-                self._child.is_shared = True
-            return self._child
+            if self._current is None or self._current.has_ended:
+                self._current = await self._new_child()
+                self._current.is_shared = True
+            return self._current
 
     async def run(self, function: Callable[[Operations, *_Ts], _T], *args: *_Ts, image: Hashable | None = None) -> _T:
         """Carry an operation out there; once more where the connection was lost before it began.
 
-        ``image`` is the one that it changes, if any. Raises the ServiceError that it raises; TryLaterError where the
+        ``image`` is the one that it changes, if any. Raises the ServiceError that it raises; RetryableError where the
         cluster cannot be reached, and where the process dies meanwhile; PreconditionError where the call crashed it,
         now or lately; WorkerCrashError.
         """
@@ -91,24 +91,24 @@ class Worker:
         """End the processes, which have none left of the calls that anybody waits for."""
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*(each.stop() for each in self._children))
+        await asyncio.gather(*(each.stop() for each in self._processes))
 
     async def look(self) -> None:
         """Have the progress of each call say what it is at now, if the process answers within a second."""
-        await asyncio.gather(*(each.look() for each in self._children if not each.has_ended))
+        await asyncio.gather(*(each.look() for each in self._processes if not each.has_ended))
 
     def describe(self) -> str:
         """Say in which process the calls are made, and as whom Ceph knows it."""
         if self._outage is not None:
             return f"calls are refused: {self._outage.message}"
-        if self._child is None or self._child.has_ended:
+        if self._current is None or self._current.has_ended:
             return "there is no worker"
-        address = self._child.address
-        return f"worker {self._child.process_id}, " + (
+        address = self._current.address
+        return f"worker {self._current.process_id}, " + (
             "not connected" if address is None else f"connected as {address}"
         )
 
-    async def _make(self, key: CallKey | None, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Outcome:
+    async def _make(self, key: CallKey | None, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Result:
         """Make a call, alone where it is a suspect; see Quarantine."""
         if key is not None:
             self._quarantine.check(key)
@@ -118,7 +118,7 @@ class Worker:
             return await self._make_alone(key, function, arguments)
         return await self._make_in(await self.start(), key, function, arguments)
 
-    async def _make_alone(self, key: CallKey, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Outcome:
+    async def _make_alone(self, key: CallKey, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Result:
         """Make a call in a process of its own, which ends with it."""
         async with self._list_alone if key.image is None else self._alone:
             self._quarantine.check(key)
@@ -136,8 +136,8 @@ class Worker:
         return await self._make(key, function, arguments)
 
     async def _make_in(
-        self, process: Child, key: CallKey | None, function: Callable[..., Any], arguments: tuple[Any, ...]
-    ) -> Outcome:
+        self, process: WorkerProcess, key: CallKey | None, function: Callable[..., Any], arguments: tuple[Any, ...]
+    ) -> Result:
         """Make a call in a process, and draw the consequences for that. ``key`` is None for what is no client's."""
         progress = current()
         request_id = progress.request_id if progress else ""
@@ -157,7 +157,7 @@ class Worker:
             self._in_background(self._replace(process))
         return outcome
 
-    def _note_connection(self, process: Child, error: Exception | None) -> None:
+    def _note_connection(self, process: WorkerProcess, error: Exception | None) -> None:
         if isinstance(error, NotConnectedError):
             self._connection_log.failed(error)
         elif process.address is not None:
@@ -176,29 +176,29 @@ class Worker:
                 )
                 return self._quarantine.found(key, ended.crash)
             self._quarantine.suspect(key)
-        return TryLaterError(
+        return RetryableError(
             Code.UNAVAILABLE,
             "OUTCOME_UNKNOWN",
             "The process that made the call died. It may still be done.",
         )
 
-    async def _new_child(self) -> Child:
-        """Start a process. Raises TryLaterError where that cannot be done."""
+    async def _new_child(self) -> WorkerProcess:
+        """Start a process. Raises RetryableError where that cannot be done."""
         try:
-            process = await child.start(
-                self._hello,
+            process = await worker_process.start(
+                self._init,
                 on_stale=lambda stale: self._in_background(self._follow_configuration(stale)),
                 on_death=self._note_death,
             )
         except OSError as error:
             _log.error("scope %s: no process can be started: %s", self._scope, error)
-            raise TryLaterError(
+            raise RetryableError(
                 Code.RESOURCE_EXHAUSTED, "SERVER_EXHAUSTED", "The server can start no process for the call."
             ) from error
-        self._children = {each for each in self._children if not each.has_ended} | {process}
+        self._processes = {each for each in self._processes if not each.has_ended} | {process}
         return process
 
-    def _note_death(self, dead: Child) -> None:
+    def _note_death(self, dead: WorkerProcess) -> None:
         """Have Ceph told of a process that ended by itself, and start no others at once where they do so as well."""
         if dead.has_calls:
             self._in_background(self._blocklist(dead))
@@ -211,51 +211,51 @@ class Worker:
                     _LONGEST_PAUSE_OF_STARTS_SECONDS,
                 )
 
-    async def _end(self, process: Child, *, with_blocklist: bool) -> None:
+    async def _end(self, process: WorkerProcess, *, with_blocklist: bool) -> None:
         """End a process when its calls have ended, and blocklist the client that it was."""
         await process.retire()
         if with_blocklist:
             await self._blocklist(process)
 
-    def _leave(self, process: Child) -> None:
+    def _leave(self, process: WorkerProcess) -> None:
         """Have the next call start another process. This one ends when its calls have ended."""
-        if self._child is process:
+        if self._current is process:
             _log.warning("scope %s: the connection to the cluster is lost; the next call opens another", self._scope)
-            self._child = None
+            self._current = None
             self._in_background(process.retire())
 
-    async def _follow_configuration(self, stale: Child) -> None:
+    async def _follow_configuration(self, stale: WorkerProcess) -> None:
         """Connect by what is configured now: try until that succeeds, and use the old connection until then."""
         for pause in _pauses():
-            if self._child is not stale:
+            if self._current is not stale:
                 return
             if await self._renew(stale, "its configuration or keyring has changed"):
                 await stale.retire()
                 return
             await asyncio.sleep(pause)
 
-    def _reconsider(self, process: Child) -> None:
+    def _reconsider(self, process: WorkerProcess) -> None:
         """Connect anew, where that was not tried just now: what was granted since, a connection does not have."""
         now = time.monotonic()
-        if self._child is process and now - self._reconsidered > _RECONSIDER_SECONDS:
+        if self._current is process and now - self._reconsidered > _RECONSIDER_SECONDS:
             self._reconsidered = now
             self._in_background(self._use_another(process))
 
-    async def _use_another(self, process: Child) -> None:
+    async def _use_another(self, process: WorkerProcess) -> None:
         if await self._renew(process, "it may have been granted more since"):
             await process.retire()
 
-    async def _replace(self, timed_out: Child) -> None:
+    async def _replace(self, timed_out: WorkerProcess) -> None:
         """Connect anew, where that can be done, and blocklist the old client when its calls have ended."""
         async with self._starting:  # calls that begin meanwhile wait
-            if self._child is not timed_out or time.monotonic() - self._kept < _RECONSIDER_SECONDS:
+            if self._current is not timed_out or time.monotonic() - self._kept < _RECONSIDER_SECONDS:
                 return
             if not await self._renew(timed_out, "Ceph did not answer in time"):
                 self._kept = time.monotonic()
                 return
         await self._end(timed_out, with_blocklist=True)
 
-    async def _blocklist(self, ended: Child) -> None:
+    async def _blocklist(self, ended: WorkerProcess) -> None:
         """Blocklist the client that a process was; try until the cluster can be reached."""
         if ended.address is None:
             return
@@ -267,17 +267,17 @@ class Worker:
                 return
             await asyncio.sleep(pause)
 
-    async def _renew(self, stale: Child, reason: str) -> bool:
+    async def _renew(self, stale: WorkerProcess, reason: str) -> bool:
         """Try to connect anew. Say whether that succeeded, so that the old connection is used no more."""
         try:
             fresh = await self._new_child()
         except ServiceError:
             return False
         error = await fresh.outcome(Operations.probe)
-        if error is None and self._child is stale:
+        if error is None and self._current is stale:
             _log.info("scope %s: connected anew, since %s", self._scope, reason)
             self._connection_log.succeeded()
-            self._child = fresh
+            self._current = fresh
             fresh.is_shared = True
             return True
         await fresh.stop()
@@ -287,7 +287,7 @@ class Worker:
 
     def _begin_outage(self, message: str, longest_pause: float) -> None:
         if self._outage is None:
-            self._outage = TryLaterError(Code.UNAVAILABLE, "CONNECT_FAILED", message)
+            self._outage = RetryableError(Code.UNAVAILABLE, "CONNECT_FAILED", message)
             self._in_background(self._wait_for_cluster(longest_pause))
 
     async def _wait_for_cluster(self, longest_pause: float) -> None:
@@ -295,7 +295,7 @@ class Worker:
         for pause in pauses(_FIRST_PAUSE_SECONDS, longest_pause):
             await asyncio.sleep(pause)
             error = await self._outcome(Operations.probe)
-            if not is_unreachable(error) and not isinstance(error, (ProcessEndedError, TryLaterError)):
+            if not is_unreachable(error) and not isinstance(error, (ProcessEndedError, RetryableError)):
                 break
         if isinstance(error, NotConnectedError):
             self._connection_log.failed(error)
@@ -319,12 +319,12 @@ class Worker:
 
     @property
     def _scope(self) -> str:
-        return self._hello.config.scope
+        return self._init.config.scope
 
 
 def _is_without_process(error: Exception | None) -> bool:
     """Say whether an error tells that the process ended, not by a crash of the call, or that none could be started."""
-    return isinstance(error, TryLaterError) or (isinstance(error, ProcessEndedError) and error.crash is None)
+    return isinstance(error, RetryableError) or (isinstance(error, ProcessEndedError) and error.crash is None)
 
 
 _MAY_PASS = (is_unreachable, is_connection_lost, has_timed_out, _is_without_process)

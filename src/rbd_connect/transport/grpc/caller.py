@@ -42,12 +42,14 @@ def request_id(context: Context) -> str:
 def caller_of(context: Context, proxies: Proxies, *, with_tls: bool) -> Caller:
     """Give the caller of a call, who is not identified yet."""
     certificate = _certificate(context) if with_tls else None
-    peer, door = proxies.caller(peer_of(context), partial(_values, context), with_tls=with_tls, certificate=certificate)
+    peer, connection = proxies.caller(
+        peer_of(context), partial(_values, context), with_tls=with_tls, certificate=certificate
+    )
     return Caller(
         request_id=request_id(context),
         transport="grpc",
         peer=str(peer),
-        door=door,
+        connection=connection,
         authorizations=_values(context, "authorization"),
     )
 

@@ -21,9 +21,9 @@ from rbd_connect.dispatch.readiness import Readiness
 from rbd_connect.model.errors import ServiceError
 from rbd_connect.rpc import deadline as rpc
 from rbd_connect.rpc.caller import REQUEST_ID_HEADER, Caller
-from rbd_connect.rpc.methods import Api, Procedure
-from rbd_connect.rpc.pipeline import Front
-from rbd_connect.transport import protocol_errors as refusals
+from rbd_connect.rpc.methods import Api, Method
+from rbd_connect.rpc.pipeline import Pipeline
+from rbd_connect.transport import protocol_errors
 from rbd_connect.transport.http.parser import MAX_HEADER_BYTES
 from rbd_connect.transport.listening import ListenError, listen_error, owned, refuse_used, spelled_out
 from rbd_connect.transport.rpc_status import status_message
@@ -44,7 +44,7 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _HEAD_START_SECONDS = 0.02
 _AGES_SECONDS = 1e6
 _DETAILS_KEY = "grpc-status-details-bin"
-_Method = Callable[[Any, Context], Awaitable[Message]]
+_Implementation = Callable[[Any, Context], Awaitable[Message]]
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -52,16 +52,16 @@ class GrpcServer:
     """A listener for gRPC. It is made, started and drained on one event loop."""
 
     def __init__(
-        self, front: Front, readiness: Readiness, settings: Settings, tls: Tls | None, *, connections: int
+        self, pipeline: Pipeline, readiness: Readiness, settings: Settings, tls: Tls | None, *, connections: int
     ) -> None:
         self._tls = tls
-        self._calls = _Calls(front, settings)
+        self._calls = _Calls(pipeline, settings)
         limits = settings.limits
         streams = Streams(limits.watches)
         quieten()
         self._server = grpc.aio.server(options=channel_arguments(limits, settings.calls, connections))
         self._server.add_generic_rpc_handlers(self._calls.handlers())
-        names = [api.name for api in front.services]
+        names = [api.name for api in pipeline.services]
         health_pb2_grpc.add_HealthServicer_to_server(
             Health(readiness, names, streams, limits.connection_age), self._server
         )
@@ -106,10 +106,10 @@ class GrpcServer:
 
 
 class _Calls:
-    """The procedures' handlers, and how many calls of them are in flight."""
+    """The methods' handlers, and how many calls of them are in flight."""
 
-    def __init__(self, front: Front, settings: Settings) -> None:
-        self._front = front
+    def __init__(self, pipeline: Pipeline, settings: Settings) -> None:
+        self._pipeline = pipeline
         self._with_tls = settings.tls.certificate is not None
         self._is_local_only = not (settings.with_authentication or settings.insecure)
         self._proxies = Proxies(settings.proxies)
@@ -120,15 +120,15 @@ class _Calls:
         self._none_in_flight.set()
 
     def handlers(self) -> list[grpc.GenericRpcHandler]:
-        """Give each procedure its handler. One that a service lacks is an AttributeError at the start."""
-        return [self._handlers_of(api, service) for api, service in self._front.services.items()]
+        """Give each method its handler. One that a service lacks is an AttributeError at the start."""
+        return [self._handlers_of(api, service) for api, service in self._pipeline.services.items()]
 
     def _handlers_of(self, api: Api, service: object) -> grpc.GenericRpcHandler:
         # A stream of messages, from which one is read: so it is ours to say how long a client may take to send it, and
         # what is said of one that cannot be read. On the wire there is no difference.
         methods: dict[str, Any] = {
-            procedure.name: grpc.stream_unary_rpc_method_handler(self._handler(procedure, procedure.of(service)))
-            for procedure in api.procedures
+            method.name: grpc.stream_unary_rpc_method_handler(self._handler(method, method.of(service)))
+            for method in api.methods
         }
         return grpc.method_handlers_generic_handler(api.name, methods)
 
@@ -136,7 +136,7 @@ class _Calls:
         """Return when no call is in flight."""
         await self._none_in_flight.wait()
 
-    def _handler(self, procedure: Procedure, method: _Method) -> Any:  # noqa: ANN401 - grpc's types know no coroutines here
+    def _handler(self, method: Method, implementation: _Implementation) -> Any:  # noqa: ANN401 - grpc's types know no coroutines here
         async def call(_messages: object, context: Context) -> bytes:
             self._begin(context)
             caller = caller_of(context, self._proxies, with_tls=self._with_tls)
@@ -144,10 +144,10 @@ class _Calls:
             try:
                 context.set_trailing_metadata(((REQUEST_ID_HEADER, caller.request_id),))
                 self._check_caller(caller)
-                await self._admit(procedure, caller)
+                await self._admit(method, caller)
                 _check_metadata(context, caller.request_id)
-                request = await self._read(procedure, context, caller.request_id)
-                answered = await method(request, context)
+                request = await self._read(method, context, caller.request_id)
+                answered = await implementation(request, context)
             except rpc.Failure as failure:
                 await _abort(context, failure)
             except Exception:  # noqa: BLE001 - it is logged
@@ -162,15 +162,15 @@ class _Calls:
         grpc.aio tells nobody the :authority. Browsers speak HTTP/2 by TLS alone, where a certificate's name stands
         against what DNS rebinding does.
         """
-        if self._is_local_only and not is_loopback(caller.door.host):
-            raise rpc.refused(refusals.not_local(), caller.request_id)
+        if self._is_local_only and not is_loopback(caller.connection.host):
+            raise rpc.refused(protocol_errors.not_local(), caller.request_id)
 
-    async def _admit(self, procedure: Procedure, caller: Caller) -> None:
+    async def _admit(self, method: Method, caller: Caller) -> None:
         """Raises Failure."""
         try:
-            await self._front.admit(procedure, caller)
+            await self._pipeline.admit(method, caller)
         except ServiceError as error:
-            raise rpc.refused(error, caller.request_id, method=procedure.name) from error
+            raise rpc.refused(error, caller.request_id, method=method.name) from error
 
     def _begin(self, context: Context) -> None:
         """Count a call until it has ended for the client too."""
@@ -183,23 +183,23 @@ class _Calls:
         if not self._in_flight:
             self._none_in_flight.set()
 
-    async def _read(self, procedure: Procedure, context: Context, request_id: str) -> Message:
+    async def _read(self, method: Method, context: Context, request_id: str) -> Message:
         """Read the one message of a call, in time and within the limits. Raises Failure."""
         limit = self._limits.message_bytes
-        latest, late = refusals.late_body(self._limits.body_timeout)
+        latest, late = protocol_errors.late_body(self._limits.body_timeout)
         try:
             async with asyncio.timeout_at(latest):
                 body, end = await context.read(), await context.read()
             if body is not grpc.aio.EOF and end is grpc.aio.EOF:
-                return procedure.request_class.FromString(_unpacked(body, limit))
-            error = refusals.not_supported()
+                return method.request_class.FromString(_unpacked(body, limit))
+            error = protocol_errors.not_supported()
         except TimeoutError:
             error = late
         except ConnectError:
-            error = refusals.too_large(limit)
+            error = protocol_errors.too_large(limit)
         except Exception:  # noqa: BLE001 - zlib.error, EOFError, DecodeError: whatever it is, it is no message
-            error = refusals.malformed()
-        raise rpc.refused(error, request_id, method=procedure.name)
+            error = protocol_errors.malformed()
+        raise rpc.refused(error, request_id, method=method.name)
 
 
 def _time_for(context: Context) -> float | None:
@@ -215,7 +215,7 @@ def _check_metadata(context: Context, request_id: str) -> None:
     """Raise Failure for headers that are too long, which grpc lets pass."""
     metadata = context.invocation_metadata() or ()
     if sum(len(name) + len(value) for name, value in metadata) > MAX_HEADER_BYTES:
-        raise rpc.refused(refusals.too_many_headers(MAX_HEADER_BYTES), request_id)
+        raise rpc.refused(protocol_errors.too_many_headers(MAX_HEADER_BYTES), request_id)
 
 
 async def _abort(context: Context, failure: rpc.Failure) -> NoReturn:
@@ -236,13 +236,13 @@ def _unpacked(body: bytes, limit: int) -> bytes:
 
 
 class _EveryOther(grpc.GenericRpcHandler):
-    """Refuses what there is no procedure for."""
+    """Refuses what there is no method for."""
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:  # noqa: ANN401 - as above
         path = handler_call_details.method
 
         async def refuse(_messages: object, context: Context) -> None:
-            failure = rpc.refused(refusals.unknown_procedure(path), request_id(context))
+            failure = rpc.refused(protocol_errors.unknown_method(path), request_id(context))
             context.set_trailing_metadata(((REQUEST_ID_HEADER, failure.request_id),))
             await _abort(context, failure)
 

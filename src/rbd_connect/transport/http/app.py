@@ -14,13 +14,13 @@ from starlette.middleware.cors import CORSMiddleware
 from rbd_connect.model.errors import ServiceError
 from rbd_connect.rpc import deadline as rpc
 from rbd_connect.rpc.caller import REQUEST_ID_HEADER, current_caller, request_id_of
-from rbd_connect.transport import protocol_errors as refusals
+from rbd_connect.transport import protocol_errors
 from rbd_connect.transport.local_only import local_only
 from rbd_connect.transport.trusted_proxies import Proxies
 
 from .connect_details import connect_detail
 from .json_codec import JSONCodec, UnreadableError
-from .request_validation import Gate
+from .request_validation import RequestValidation
 from .tracebacks import note
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from connectrpc.request import RequestContext
 
     from rbd_connect.config.settings import CorsSettings, Settings
-    from rbd_connect.rpc.pipeline import Front
+    from rbd_connect.rpc.pipeline import Pipeline
 
     from .probes import Probes
 
@@ -41,7 +41,9 @@ _CANCELED = ServiceError(
 )
 
 
-def application(front: "Front", probes: "Probes", settings: "Settings", *, grpc_address: str) -> "ASGI3Application":
+def application(
+    pipeline: "Pipeline", probes: "Probes", settings: "Settings", *, grpc_address: str
+) -> "ASGI3Application":
     """Compose the application, outermost first: callers on this machine, CORS, probes, the gate, connectrpc."""
     services = {
         api.name: api.application(
@@ -50,14 +52,14 @@ def application(front: "Front", probes: "Probes", settings: "Settings", *, grpc_
             read_max_bytes=settings.limits.message_bytes,
             codecs=[google_protobuf_binary_codec(), JSONCodec()],
         )
-        for api, service in front.services.items()
+        for api, service in pipeline.services.items()
     }
-    gate = Gate(_by_name(services), front, settings, grpc_address=grpc_address)
+    gate = RequestValidation(_by_name(services), pipeline, settings, grpc_address=grpc_address)
     return local_only(_with_cors(probes.before(gate), settings.cors), settings, Proxies(settings.proxies))
 
 
 def _by_name(services: "Mapping[str, ASGI3Application]") -> "ASGI3Application":
-    """Have each service answer the calls of its procedures, ``/package.Service/Method``."""
+    """Have each service answer the calls of its methods, ``/package.Service/Method``."""
 
     async def answer(scope: "Scope", receive: "ASGIReceiveCallable", send: "ASGISendCallable") -> None:
         assert scope["type"] == "http"  # noqa: S101 - nothing else is served
@@ -101,10 +103,10 @@ class _Errors(MetadataInterceptor[None]):
         # What connectrpc refuses by itself, by the code it gives. Its own texts do not reach a client.
         self._refusals = {
             Code.CANCELED: _CANCELED,
-            Code.INTERNAL: refusals.encoding_missing(),
-            Code.INVALID_ARGUMENT: refusals.malformed(),
-            Code.RESOURCE_EXHAUSTED: refusals.too_large(message_bytes),
-            Code.UNIMPLEMENTED: refusals.not_supported(),
+            Code.INTERNAL: protocol_errors.encoding_missing(),
+            Code.INVALID_ARGUMENT: protocol_errors.malformed(),
+            Code.RESOURCE_EXHAUSTED: protocol_errors.too_large(message_bytes),
+            Code.UNIMPLEMENTED: protocol_errors.not_supported(),
         }
 
     async def on_start(self, ctx: "RequestContext[Any, Any]") -> None:
@@ -122,9 +124,9 @@ class _Errors(MetadataInterceptor[None]):
         elif isinstance(error, UnreadableError):
             refusal = error.refusal
         elif isinstance(error, ConnectError):
-            refusal = self._refusals.get(error.code, refusals.malformed())
+            refusal = self._refusals.get(error.code, protocol_errors.malformed())
         else:
-            refusal = refusals.malformed()
+            refusal = protocol_errors.malformed()
         failure = rpc.refused(refusal, ctx.response_headers[REQUEST_ID_HEADER], method=ctx.method.name)
         raise _connect_error(failure) from error
 

@@ -27,13 +27,13 @@ def caller_of(scope: "HTTPScope", proxies: Proxies) -> Caller:
 
     connected: Peer = scope["state"]["peer"]  # the connection puts it there
     certificate = scope["state"].get(CERTIFICATE)
-    peer, door = proxies.caller(connected, values, with_tls=scope["scheme"] == "https", certificate=certificate)
+    peer, connection = proxies.caller(connected, values, with_tls=scope["scheme"] == "https", certificate=certificate)
     content_type = "".join(values("content-type"))
     return Caller(
         request_id=request_id_of(values(REQUEST_ID_HEADER)),
         transport="grpc-web" if content_type.lower().startswith("application/grpc-web") else "connect",
         peer=str(peer),
-        door=door,
+        connection=connection,
         authorizations=values("authorization"),
     )
 

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Place", "Room"]
+__all__ = ["ConnectionLimit", "ConnectionSlot"]
 
 
 def _have_nothing_to_end() -> None:
     pass
 
 
-class Place:
+class ConnectionSlot:
     """A connection's place. One that waits for its client may be taken away; one that serves a request is kept."""
 
     __slots__ = ("_room", "give_way")
 
-    def __init__(self, room: "Room") -> None:
+    def __init__(self, room: "ConnectionLimit") -> None:
         self._room = room
         # Called where the place is taken away.
         self.give_way: Callable[[], object] = _have_nothing_to_end
@@ -49,23 +49,23 @@ class Place:
         self._room.taken.discard(self)
 
 
-class Room:
+class ConnectionLimit:
     """The places of a listener. For one event loop."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self.taken: set[Place] = set()
+        self.taken: set[ConnectionSlot] = set()
         # All in the order in which they began to wait. Those that are ending give way first, then those that have not
         # sent a byte.
-        self.ending: dict[Place, None] = {}
-        self.silent: dict[Place, None] = {}
-        self.waiting: dict[Place, None] = {}
+        self.ending: dict[ConnectionSlot, None] = {}
+        self.silent: dict[ConnectionSlot, None] = {}
+        self.waiting: dict[ConnectionSlot, None] = {}
 
-    def enter(self) -> Place | None:
+    def enter(self) -> ConnectionSlot | None:
         """Give a place, silent yet, or None where all serve requests."""
         if len(self.taken) >= self._size and not self.make_room():
             return None
-        place = Place(self)
+        place = ConnectionSlot(self)
         self.taken.add(place)
         self.silent[place] = None
         return place

@@ -11,9 +11,9 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.json_format import ParseDict, ParseError
 from google.protobuf.message import Message
 
-from rbd_connect.model.errors import InvalidRequestError, ServiceError, Violation, quoted
+from rbd_connect.model.errors import FieldViolation, InvalidRequestError, ServiceError, quoted
 from rbd_connect.rpc.unknown_fields import lacks_required, note
-from rbd_connect.transport import protocol_errors as refusals
+from rbd_connect.transport import protocol_errors
 
 if TYPE_CHECKING:
     from connectrpc.codec import Codec
@@ -71,8 +71,8 @@ class JSONCodec:
 
 def _no_object(data: bytes | bytearray) -> ServiceError:
     if not data.strip(_SPACE):
-        return refusals.malformed("The request's body is empty; it must be a JSON object, at least {}.")
-    return refusals.malformed("The request's body must be a JSON object: it begins with '{'.")
+        return protocol_errors.malformed("The request's body is empty; it must be a JSON object, at least {}.")
+    return protocol_errors.malformed("The request's body must be a JSON object: it begins with '{'.")
 
 
 def _what_is_wrong(data: bytes | bytearray, message_class: type[Message]) -> ServiceError:
@@ -80,17 +80,17 @@ def _what_is_wrong(data: bytes | bytearray, message_class: type[Message]) -> Ser
     try:
         fields = json.loads(data.decode(), object_pairs_hook=_without_repetition)
     except UnicodeDecodeError:
-        return refusals.malformed("The request's body must be UTF-8.")
+        return protocol_errors.malformed("The request's body must be UTF-8.")
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        return refusals.malformed(f"The request's body must be JSON: {error.msg} ({where}).")
+        return protocol_errors.malformed(f"The request's body must be JSON: {error.msg} ({where}).")
     except _RepetitionError as error:
-        return refusals.malformed(f"The request's body has the field {quoted(error.name)} more than once.")
+        return protocol_errors.malformed(f"The request's body has the field {quoted(error.name)} more than once.")
     except (ValueError, RecursionError):
-        return refusals.malformed()
+        return protocol_errors.malformed()
     found = list(_violations(fields, message_class))
     if not found:
-        return refusals.malformed()
+        return protocol_errors.malformed()
     return InvalidRequestError(found[:_MOST_VIOLATIONS], reason="MALFORMED_REQUEST")
 
 
@@ -109,7 +109,7 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
-def _violations(fields: dict[str, Any], message_class: type[Message]) -> Iterator[Violation]:
+def _violations(fields: dict[str, Any], message_class: type[Message]) -> Iterator[FieldViolation]:
     """Read the fields that the message has one by one."""
     for field in message_class.DESCRIPTOR.fields:
         for name in dict.fromkeys((field.json_name, field.name)):
@@ -120,7 +120,7 @@ def _violations(fields: dict[str, Any], message_class: type[Message]) -> Iterato
             except (ParseError, ValueError, RecursionError):
                 must = _type_of(field.type, fields[name])
                 description = f"The field '{name}' must be {must}; it is {_shown(fields[name])}."
-                yield Violation(field=field.name, reason="WRONG_TYPE", description=description)
+                yield FieldViolation(field=field.name, reason="WRONG_TYPE", description=description)
 
 
 def _type_of(kind: int, value: object) -> str:

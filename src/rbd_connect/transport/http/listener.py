@@ -16,7 +16,7 @@ from rbd_connect.transport.listening import close_listener
 from rbd_connect.transport.peer import Peer
 
 from .awaiting import first_record
-from .connection_limit import Place, Room
+from .connection_limit import ConnectionLimit, ConnectionSlot
 from .protocol import Serving
 
 __all__ = ["HttpListener"]
@@ -44,8 +44,8 @@ class HttpListener:
         self._introduce = introduce
         self._limits = limits = serving.limits
         self._context = serving.config.ssl
-        self._room = Room(size)
-        self._handshakes = Room(limits.handshakes)
+        self._room = ConnectionLimit(size)
+        self._handshakes = ConnectionLimit(limits.handshakes)
         self._tasks: set[asyncio.Task[None]] = set()
         self._connecting: set[asyncio.Task[bool]] = set()
         self._failures = 0
@@ -112,13 +112,13 @@ class HttpListener:
         self._tasks.add(task)
         task.add_done_callback(partial(self._ended, connection, place))
 
-    def _ended(self, connection: socket.socket, place: Place, task: "asyncio.Task[None]") -> None:
+    def _ended(self, connection: socket.socket, place: ConnectionSlot, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
         if task.cancelled():  # before it began, or it would have cleaned up itself
             place.leave()
             connection.close()
 
-    async def _serve(self, connection: socket.socket, place: Place) -> None:
+    async def _serve(self, connection: socket.socket, place: ConnectionSlot) -> None:
         """Bring a connection to where its protocol has it; TLS and all, in the time for a request's headers."""
         is_served = False
         try:
@@ -148,7 +148,7 @@ class HttpListener:
             raise
         return peer
 
-    async def _shake_hands(self, connection: socket.socket, peer: Peer, place: Place) -> None:
+    async def _shake_hands(self, connection: socket.socket, peer: Peer, place: ConnectionSlot) -> None:
         place.wait()
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - it is a coroutine's
@@ -160,7 +160,7 @@ class HttpListener:
         finally:
             turn.leave()
 
-    async def _connect(self, connection: socket.socket, peer: Peer, place: Place) -> None:
+    async def _connect(self, connection: socket.socket, peer: Peer, place: ConnectionSlot) -> None:
         """Give a connection its transport. From here on the socket is asyncio's, and asyncio alone closes it.
 
         Its transports know it by its descriptor's number, which another connection has as soon as it is closed. So
@@ -177,7 +177,7 @@ class HttpListener:
                 connection.shutdown(socket.SHUT_RDWR)
             raise
 
-    async def _has_transport(self, connection: socket.socket, peer: Peer, place: Place) -> bool:
+    async def _has_transport(self, connection: socket.socket, peer: Peer, place: ConnectionSlot) -> bool:
         """Say whether a connection has its transport, TLS and all."""
         seconds = None if self._context is None else self._limits.header_timeout
         try:

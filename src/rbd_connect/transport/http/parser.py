@@ -13,7 +13,7 @@ import h11
 
 from rbd_connect.config.settings import LimitSettings
 from rbd_connect.model.errors import ServiceError
-from rbd_connect.transport import protocol_errors as refusals
+from rbd_connect.transport import protocol_errors
 
 __all__ = ["MAX_HEADER_BYTES", "Parser"]
 
@@ -129,17 +129,17 @@ class Parser(h11.Connection):
         end = _HEAD_END.search(received)
         self._lines = received.count(b"\n", 0, end.start() if end else len(received))
         if self._lines > self._limits.header_lines:
-            self._exceed(refusals.too_many_header_lines(self._limits.header_lines), 431)
+            self._exceed(protocol_errors.too_many_header_lines(self._limits.header_lines), 431)
 
     def _check_bytes(self) -> None:
         if self._bytes > self._most_bytes:
-            self._exceed(refusals.too_large(self._limits.message_bytes), 429)
+            self._exceed(protocol_errors.too_large(self._limits.message_bytes), 429)
 
     def _count_chunk(self, event: h11.Data) -> None:
         """Count what is to be read by itself: a piece of a body, which the client cuts as small as it likes."""
         self._chunks += event.chunk_start
         if self._chunks > self._limits.chunks:
-            self._exceed(refusals.too_many_chunks(self._limits.chunks), 429)
+            self._exceed(protocol_errors.too_many_chunks(self._limits.chunks), 429)
 
     def _exceed(self, error: ServiceError, status: int) -> None:
         self.excess = (error, status)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rbd_connect.auth.grants import Granted
 from rbd_connect.dispatch.readiness import Readiness
-from rbd_connect.rpc.pipeline import Front
+from rbd_connect.rpc.pipeline import Pipeline
 from rbd_connect.transport.trusted_proxies import Proxies
 
 from .caller import caller_of
@@ -28,10 +28,10 @@ class Probes:
     Of each scope in which something is granted to the caller, it says what is known; to strangers it names none.
     """
 
-    def __init__(self, readiness: Readiness, front: Front, proxies: Proxies) -> None:
+    def __init__(self, readiness: Readiness, pipeline: Pipeline, proxies: Proxies) -> None:
         self._proxies = proxies
         self._readiness = readiness
-        self._front = front
+        self._pipeline = pipeline
 
     def before(self, app: "ASGI3Application") -> "ASGI3Application":
         """Answer them, and leave the rest to ``app``."""
@@ -76,7 +76,7 @@ class Probes:
 
     async def _granted(self, scope: "HTTPScope | None") -> Granted | None:
         """Give what is granted to who asks; nothing to strangers."""
-        return None if scope is None else await self._front.granted(caller_of(scope, self._proxies), _SECONDS)
+        return None if scope is None else await self._pipeline.granted(caller_of(scope, self._proxies), _SECONDS)
 
 
 async def _send_json(send: "ASGISendCallable", status: int, content: object) -> None:

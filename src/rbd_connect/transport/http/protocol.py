@@ -18,11 +18,11 @@ from rbd_connect.config.settings import LimitSettings
 from rbd_connect.model.errors import ServiceError
 from rbd_connect.rpc import deadline as rpc
 from rbd_connect.rpc.caller import request_id_of
-from rbd_connect.transport import protocol_errors as refusals
+from rbd_connect.transport import protocol_errors
 from rbd_connect.transport.peer import Peer
 
 from .caller import CERTIFICATE
-from .connection_limit import Place
+from .connection_limit import ConnectionSlot
 from .disconnects import has_gone
 from .errors import connect_response
 from .parser import MAX_HEADER_BYTES, Parser
@@ -55,7 +55,7 @@ class HttpConnection(H11Protocol):
     transport: HttpTransport
     conn: Parser
 
-    def __init__(self, serving: "Serving", peer: Peer, place: Place) -> None:
+    def __init__(self, serving: "Serving", peer: Peer, place: ConnectionSlot) -> None:
         super().__init__(serving.config, serving.state, {"peer": peer})
         self.limits = serving.limits
         self._grpc_address = serving.grpc_address
@@ -144,9 +144,9 @@ class HttpConnection(H11Protocol):
         if self.conn.excess is not None:
             self._refuse(*self.conn.excess)
         elif self.conn.status_hint == _TOO_LARGE:
-            self._refuse(refusals.too_many_headers(MAX_HEADER_BYTES), 431)
+            self._refuse(protocol_errors.too_many_headers(MAX_HEADER_BYTES), 431)
         else:
-            self._refuse(refusals.bad_http(self._grpc_address), self.conn.status_hint)
+            self._refuse(protocol_errors.bad_http(self._grpc_address), self.conn.status_hint)
 
     @property
     def _is_answering(self) -> bool:
@@ -188,7 +188,7 @@ class HttpConnection(H11Protocol):
 
     def _give_up(self) -> None:
         if self._awaited is h11.IDLE and self.conn.has_unread:
-            self._refuse(refusals.too_slow(self.limits.header_timeout), 408)
+            self._refuse(protocol_errors.too_slow(self.limits.header_timeout), 408)
         elif self._awaited is h11.IDLE:
             self.transport.drop()
         else:
@@ -258,6 +258,6 @@ class Serving:
     # Whether the server is told to stop; then each answer is its connection's last.
     is_draining: Callable[[], bool]
 
-    def connection(self, peer: Peer, place: Place) -> HttpConnection:
+    def connection(self, peer: Peer, place: ConnectionSlot) -> HttpConnection:
         """Make the protocol of a connection."""
         return HttpConnection(self, peer, place)

@@ -1,4 +1,4 @@
-"""What stands before connectrpc: requests that are no call of a procedure end here, with an answer like any other.
+"""What stands before connectrpc: requests that are no call of a method end here, with an answer like any other.
 
 connectrpc would answer them in words of its own, without details, or not at all.
 """
@@ -15,9 +15,9 @@ from rbd_connect.config.settings import Settings
 from rbd_connect.model.errors import ServiceError
 from rbd_connect.rpc import deadline as rpc
 from rbd_connect.rpc.caller import Caller
-from rbd_connect.rpc.methods import Procedure
-from rbd_connect.rpc.pipeline import Front
-from rbd_connect.transport import protocol_errors as refusals
+from rbd_connect.rpc.methods import Method
+from rbd_connect.rpc.pipeline import Pipeline
+from rbd_connect.transport import protocol_errors
 from rbd_connect.transport.trusted_proxies import Proxies
 
 from . import tracebacks
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         Scope,
     )
 
-__all__ = ["Gate"]
+__all__ = ["RequestValidation"]
 
 _CONNECT = ("application/json", "application/proto")
 _VERSION = "connect-protocol-version"
@@ -80,15 +80,13 @@ class _Refused(Exception):  # noqa: N818 - an answer
         self.headers = headers
 
 
-class Gate:
-    """Lets through what calls a procedure, and comes from whom ``front`` admits; and the body as it comes in time."""
+class RequestValidation:
+    """Lets through what calls a method, and comes from whom ``pipeline`` admits; and the body as it comes in time."""
 
-    def __init__(self, app: "ASGI3Application", front: Front, settings: Settings, *, grpc_address: str) -> None:
+    def __init__(self, app: "ASGI3Application", pipeline: Pipeline, settings: Settings, *, grpc_address: str) -> None:
         self._app = app
-        self._front = front
-        self._procedures = {
-            procedure.path.encode(): procedure for api in front.services for procedure in api.procedures
-        }
+        self._pipeline = pipeline
+        self._methods = {method.path.encode(): method for api in pipeline.services for method in api.methods}
         self._limits = settings.limits
         self._proxies = Proxies(settings.proxies)
         self._calls = settings.calls
@@ -102,10 +100,10 @@ class Gate:
         caller = caller_of(scope, self._proxies)
         try:
             headers = self._check(scope)
-            await self._admit(self._procedures[scope["raw_path"]], caller)
+            await self._admit(self._methods[scope["raw_path"]], caller)
         except _Refused as refused:
-            procedure = self._procedures.get(scope["raw_path"])
-            failure = rpc.refused(refused.error, caller.request_id, method=procedure.name if procedure else None)
+            method = self._methods.get(scope["raw_path"])
+            failure = rpc.refused(refused.error, caller.request_id, method=method.name if method else None)
             await send_failure(scope, send, failure, status=refused.status, headers=refused.headers)
         except Exception:  # noqa: BLE001 - it is logged
             await send_failure(scope, send, _unforeseen(caller))
@@ -119,10 +117,10 @@ class Gate:
                 except Exception:  # noqa: BLE001 - it is logged
                     await send_failure(scope, send, _unforeseen(caller))
 
-    async def _admit(self, procedure: Procedure, caller: Caller) -> None:
+    async def _admit(self, method: Method, caller: Caller) -> None:
         """Raises _Refused."""
         try:
-            await self._front.admit(procedure, caller)
+            await self._pipeline.admit(method, caller)
         except UnauthenticatedError as error:
             raise _Refused(error, headers=[_CHALLENGE]) from error
         except ServiceError as error:
@@ -131,18 +129,18 @@ class Gate:
     def _check(self, scope: "HTTPScope") -> list[tuple[bytes, bytes]]:
         """Give the headers for connectrpc. Raises _Refused."""
         if not scope["http_version"].startswith("1."):
-            raise _Refused(refusals.bad_http(self._grpc_address), 400, [(b"connection", b"close")])
-        _check_target(scope, self._procedures)
+            raise _Refused(protocol_errors.bad_http(self._grpc_address), 400, [(b"connection", b"close")])
+        _check_target(scope, self._methods)
         headers = _read_headers(scope["headers"])
         is_connect = _check_content_type(headers, self._grpc_address) in _CONNECT
         if is_connect and headers.get(_VERSION) not in self._versions:
-            raise _Refused(refusals.no_version())
+            raise _Refused(protocol_errors.no_version())
         rpc.set_deadline(self._calls.seconds(_timeout(headers)))
         if headers.get("content-encoding" if is_connect else "grpc-encoding", "") not in _PERMITTED_ENCODINGS:
-            raise _Refused(refusals.unknown_encoding())
+            raise _Refused(protocol_errors.unknown_encoding())
         limit = self._limits.message_bytes
         if int(headers.get("content-length", "0")) > limit + (0 if is_connect else _FRAME_BYTES):
-            raise _Refused(refusals.too_large(limit))
+            raise _Refused(protocol_errors.too_large(limit))
         return [(name.encode("latin-1"), value.encode()) for name, value in headers.items() if name not in _OURS]
 
 
@@ -152,17 +150,17 @@ def _unforeseen(caller: Caller) -> rpc.Failure:
 
 
 def _check_target(scope: "HTTPScope", paths: Collection[bytes]) -> None:
-    """Compare the path as it was sent: what decodes to a procedure's is none."""
+    """Compare the path as it was sent: what decodes to a method's is none."""
     # A 2xx to CONNECT, as gRPC-Web's errors have, would turn the connection into a tunnel.
     if scope["raw_path"] not in paths and scope["method"] != "CONNECT":
-        raise _Refused(refusals.unknown_procedure(scope["raw_path"].decode("latin-1")), 404)
+        raise _Refused(protocol_errors.unknown_method(scope["raw_path"].decode("latin-1")), 404)
     if scope["method"] != "POST":
-        raise _Refused(refusals.wrong_method(scope["method"]), 405, [(b"allow", b"POST")])
+        raise _Refused(protocol_errors.wrong_method(scope["method"]), 405, [(b"allow", b"POST")])
 
 
 def _read_headers(headers: "Iterable[tuple[bytes, bytes]]") -> dict[str, str]:
     if sum(map(len, chain(*headers))) > MAX_HEADER_BYTES:
-        raise _Refused(refusals.too_many_headers(MAX_HEADER_BYTES), 431)
+        raise _Refused(protocol_errors.too_many_headers(MAX_HEADER_BYTES), 431)
     read: dict[str, str] = {}
     for raw_name, raw_value in headers:
         name = raw_name.decode("latin-1")
@@ -171,9 +169,9 @@ def _read_headers(headers: "Iterable[tuple[bytes, bytes]]") -> dict[str, str]:
         try:
             value = raw_value.decode()
         except UnicodeDecodeError:
-            raise _Refused(refusals.bad_header(name, "is no UTF-8")) from None
+            raise _Refused(protocol_errors.bad_header(name, "is no UTF-8")) from None
         if name in read and name in _SINGLE:
-            raise _Refused(refusals.bad_header(name, "was sent more than once"))
+            raise _Refused(protocol_errors.bad_header(name, "was sent more than once"))
         if name in _ENCODINGS:  # https://www.rfc-editor.org/rfc/rfc9110#section-8.4.1: in capitals they mean the same
             value = _ALIASES.get(value.lower(), value.lower())
         read[name] = f"{read[name]}, {value}" if name in read else value
@@ -185,7 +183,7 @@ def _check_content_type(headers: dict[str, str], grpc_address: str) -> str:
     if content_type not in _CONNECT and content_type not in GRPC_WEB:
         known = (*_CONNECT, *GRPC_WEB)
         accept = [(b"accept-post", ", ".join(known).encode())]
-        raise _Refused(refusals.unknown_content_type(content_type, known, grpc_address), 415, accept)
+        raise _Refused(protocol_errors.unknown_content_type(content_type, known, grpc_address), 415, accept)
     return content_type
 
 
@@ -197,7 +195,7 @@ def _timeout(headers: dict[str, str]) -> float | None:
             continue
         match = form.fullmatch(headers[name])
         if match is None:
-            raise _Refused(refusals.bad_timeout(name, description))
+            raise _Refused(protocol_errors.bad_timeout(name, description))
         seconds = int(match["digits"]) * _SECONDS[match["unit"] if name == "grpc-timeout" else "m"]
         if not seconds:
             raise _Refused(rpc.not_started())
@@ -206,7 +204,7 @@ def _timeout(headers: dict[str, str]) -> float | None:
 
 def _in_time(receive: "ASGIReceiveCallable", seconds: int) -> "ASGIReceiveCallable":
     """Receive a body as long as it comes in time, counted from now. Raises ServiceError, which ``http`` answers."""
-    latest, error = refusals.late_body(seconds)
+    latest, error = protocol_errors.late_body(seconds)
     is_complete = False
 
     async def receive_in_time() -> "ASGIReceiveEvent":

@@ -13,13 +13,13 @@ from pathlib import Path
 from signal import Signals
 from typing import Any, cast
 
-from rbd_connect.common.call_context import Progress, current
+from rbd_connect.common.call_context import CallContext, current
 from rbd_connect.common.unguessable_path import unguessable_path
 
-from .channel import Call, Connected, Decoder, Hello, Outcome, Ping, Pong, encode
+from .channel import Call, Connected, Decoder, Init, Ping, Pong, Result, encode
 from .output import Output
 
-__all__ = ["Child", "ProcessEndedError", "start"]
+__all__ = ["ProcessEndedError", "WorkerProcess", "start"]
 
 _END_SECONDS = 5.0
 
@@ -48,7 +48,7 @@ class ProcessEndedError(Exception):
         self.calls = calls
 
 
-class Child(asyncio.Protocol):
+class WorkerProcess(asyncio.Protocol):
     """One process: calls go there, and outcomes come back in whatever order.
 
     Where it answers nothing more, it is killed. ``address`` is that by which Ceph knows it, None while it has not
@@ -56,13 +56,15 @@ class Child(asyncio.Protocol):
     client's, ``has_answered`` whether any ended.
     """
 
-    def __init__(self, hello: Hello, on_stale: "Callable[[Child], None]", on_death: "Callable[[Child], None]") -> None:
-        self._hello = hello
+    def __init__(
+        self, init: Init, on_stale: "Callable[[WorkerProcess], None]", on_death: "Callable[[WorkerProcess], None]"
+    ) -> None:
+        self._init = init
         self._on_stale = on_stale
         self._on_death = on_death
         self._numbers = count()
-        self._waiting: dict[int, asyncio.Future[Outcome]] = {}
-        self._progress: dict[int, Progress | None] = {}
+        self._waiting: dict[int, asyncio.Future[Result]] = {}
+        self._progress: dict[int, CallContext | None] = {}
         self._decoder = Decoder()
         self._transport: asyncio.WriteTransport
         self._process: asyncio.subprocess.Process
@@ -83,7 +85,7 @@ class Child(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.WriteTransport", transport)
-        self._transport.write(encode(self._hello))
+        self._transport.write(encode(self._init))
 
     def begin(self, process: asyncio.subprocess.Process, output: Output) -> None:
         """Say which process has the other end of the socket, and where what it writes comes."""
@@ -103,14 +105,14 @@ class Child(asyncio.Protocol):
     @property
     def admin_socket(self) -> Path | None:
         """Where librados makes its admin socket, for a moment."""
-        return self._hello.admin_socket
+        return self._init.admin_socket
 
-    async def make(self, request_id: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Outcome:
+    async def make(self, request_id: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Result:
         """Make a call. Raises ProcessEndedError."""
         if self.has_ended:
             raise ProcessEndedError(None, 0)
         number = next(self._numbers)
-        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        outcome: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting[number] = outcome
         self._progress[number] = current()
         self._idle.clear()
@@ -145,7 +147,7 @@ class Child(asyncio.Protocol):
         if await self._exit_status() is None:
             self._process.kill()
             await self._process.wait()
-        self._remove_remains()
+        self._remove_trash_snapshots()
         with suppress(TimeoutError):
             async with asyncio.timeout(_END_SECONDS):
                 await self._output.ended()
@@ -168,7 +170,7 @@ class Child(asyncio.Protocol):
             self._unanswered += 1
             self._transport.write(encode(Ping()))
             await asyncio.sleep(_PING_SECONDS)
-        _log.error("the worker of scope %s answers nothing more, and is killed", self._hello.config.scope)
+        _log.error("the worker of scope %s answers nothing more, and is killed", self._init.config.scope)
         self._process.kill()
 
     def _hear(self, pong: Pong) -> None:
@@ -182,7 +184,7 @@ class Child(asyncio.Protocol):
             self._is_stale = True
             self._on_stale(self)
 
-    def _settle(self, outcome: Outcome) -> None:
+    def _settle(self, outcome: Result) -> None:
         self.has_answered = True
         waiting = self._waiting.pop(outcome.number)
         progress = self._progress.pop(outcome.number, None)
@@ -208,13 +210,13 @@ class Child(asyncio.Protocol):
         if self._waiting or signal in _CRASHES or (status or 0) > 0:
             _log.error(
                 "the worker of scope %s ended %s during %d calls",
-                self._hello.config.scope,
+                self._init.config.scope,
                 how if signal is None else f"by {signal.name}",
                 len(self._waiting),
             )
         if status is None:
             self._process.kill()
-        self._remove_remains()
+        self._remove_trash_snapshots()
         self._give_up(signal if signal in _CRASHES and self.address is not None else None)
         self._on_death(self)
 
@@ -234,28 +236,30 @@ class Child(asyncio.Protocol):
         self._progress.clear()
         self._idle.set()
 
-    def _remove_remains(self) -> None:
+    def _remove_trash_snapshots(self) -> None:
         """Remove the one file that a process leaves where it is killed in the wrong moment."""
         if self.admin_socket is not None:
             with suppress(OSError):
                 self.admin_socket.unlink()
 
 
-async def start(hello: Hello, *, on_stale: Callable[[Child], None], on_death: Callable[[Child], None]) -> Child:
+async def start(
+    init: Init, *, on_stale: Callable[[WorkerProcess], None], on_death: Callable[[WorkerProcess], None]
+) -> WorkerProcess:
     """Start a process; it connects when it has something to do.
 
     ``on_stale`` is called when what it connected by has changed, ``on_death`` when it has ended by itself. Raises
     OSError where no process can be started.
     """
-    hello = replace(hello, admin_socket=unguessable_path())
+    init = replace(init, admin_socket=unguessable_path())
     ours, theirs = socket.socketpair()
     with theirs:
-        _, child = await asyncio.get_running_loop().create_unix_connection(
-            lambda: Child(hello, on_stale, on_death), sock=ours
+        _, worker_process = await asyncio.get_running_loop().create_unix_connection(
+            lambda: WorkerProcess(init, on_stale, on_death), sock=ours
         )
-        output, stderr = await Output.open(hello.config.scope)
+        output, stderr = await Output.open(init.config.scope)
         # -P: a file of the working directory is no module of ours.
-        words = ("-P", "-m", "rbd_connect.dispatch.worker.main", str(theirs.fileno()), hello.config.scope)
+        words = ("-P", "-m", "rbd_connect.dispatch.worker.main", str(theirs.fileno()), init.config.scope)
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -266,9 +270,9 @@ async def start(hello: Hello, *, on_stale: Callable[[Child], None], on_death: Ca
                 pass_fds=[theirs.fileno()],
             )
         except OSError:
-            child.abandon()
+            worker_process.abandon()
             raise
         finally:
             os.close(stderr)
-    child.begin(process, output)
-    return child
+    worker_process.begin(process, output)
+    return worker_process

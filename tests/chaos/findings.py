@@ -1,4 +1,4 @@
-"""What became of each call of a drill, by what the cluster itself lists."""
+"""What became of each call of a scenario, by what the cluster itself lists."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
@@ -9,7 +9,7 @@ from support.tools import ToolFailedError, Tools
 
 from .traffic import Record
 
-__all__ = ["TROUBLE", "Found", "Verdict", "judge", "look"]
+__all__ = ["TROUBLE", "Findings", "Found", "evaluate", "look"]
 
 TROUBLE = frozenset({"OUTCOME_UNKNOWN", "CEPH_TIMED_OUT", "CONNECT_FAILED", "CONNECTION_LOST", "LOCK_UNAVAILABLE"})
 _LOOKED_AT_ONCE = 4
@@ -24,7 +24,7 @@ class Found:
 
 
 @dataclass
-class Verdict:
+class Findings:
     """``outcomes`` are calls by code and reason; ``unknown`` are those of unknown outcome, by what was found."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -54,38 +54,38 @@ def _used(tools: Tools, image: str) -> dict[str, int]:
     return {row["snapshot"]: int(row["used_size"]) for row in rows if "snapshot" in row}
 
 
-def judge(
+def evaluate(
     records: Iterable[Record],
     found: Mapping[str, Mapping[str, Found]],
     gone: Collection[str] = (),
     also_expected: Collection[str] = (),
-) -> Verdict:
+) -> Findings:
     """Compare the answers with the snapshots that each image has.
 
-    ``gone`` are the images and snapshots that the drill removed; ``also_expected`` are the reasons of errors that it
+    ``gone`` are the images and snapshots that the scenario removed; ``also_expected`` are the reasons of errors that it
     brings about, besides those of a cluster in trouble.
     """
-    verdict = Verdict()
+    findings = Findings()
     # Where a snapshot was removed, what it used counts for the next one.
     shifted = {name.partition("@")[0] for name in gone if "@" in name}
     for record in records:
         answer = record.answer
         name = f"{record.image}@{record.snapshot}"
-        verdict.outcomes["ok" if record.is_ok else f"{answer.code} {answer.reason or ''}".strip()] += 1
+        findings.outcomes["ok" if record.is_ok else f"{answer.code} {answer.reason or ''}".strip()] += 1
         if not record.is_ok and answer.reason is not None and answer.reason not in TROUBLE | set(also_expected):
-            verdict.wrong.append(f"{name} was answered {answer.code} {answer.reason}")
+            findings.wrong.append(f"{name} was answered {answer.code} {answer.reason}")
         if record.image in gone or name in gone:
             continue
-        verdict.looked_at += 1
+        findings.looked_at += 1
         snapshot = found[record.image].get(record.snapshot)
         if record.is_ok:
             problems = _problems(record, snapshot, usage_holds=record.image not in shifted)
-            verdict.wrong.extend(f"{name} was acknowledged, and {problem}" for problem in problems)
+            findings.wrong.extend(f"{name} was acknowledged, and {problem}" for problem in problems)
         elif answer.reason is None or answer.reason == "OUTCOME_UNKNOWN":  # without a reason, the client itself gave up
-            verdict.unknown["not there" if snapshot is None else "there"] += 1
+            findings.unknown["not there" if snapshot is None else "there"] += 1
         elif snapshot is not None:
-            verdict.wrong.append(f"{name} is there, in spite of {answer.code} {answer.reason}")
-    return verdict
+            findings.wrong.append(f"{name} is there, in spite of {answer.code} {answer.reason}")
+    return findings
 
 
 def _problems(record: Record, found: Found | None, *, usage_holds: bool) -> Iterable[str]:

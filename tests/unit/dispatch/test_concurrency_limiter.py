@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 from connectrpc.code import Code
 
-from rbd_connect.dispatch.image_queue import Turns
-from rbd_connect.model.errors import TryLaterError
+from rbd_connect.dispatch.concurrency_limiter import ConcurrencyLimiter
+from rbd_connect.model.errors import RetryableError
 
 
 def run(scenario: Callable[[], Awaitable[None]]) -> None:
@@ -24,29 +24,29 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
-def waiting(turns: Turns, image: str | None) -> "asyncio.Task[None]":
-    return asyncio.ensure_future(turns.take(image))
+def waiting(limiter: ConcurrencyLimiter, image: str | None) -> "asyncio.Task[None]":
+    return asyncio.ensure_future(limiter.acquire(image))
 
 
 def test_calls_on_an_image_go_one_at_a_time_in_the_order_in_which_they_came() -> None:
     async def scenario() -> None:
-        turns = Turns(at_once=10, waiting=10, waiting_per_image=10)
-        tasks = [waiting(turns, "a") for _ in range(5)]
+        limiter = ConcurrencyLimiter(at_once=10, waiting=10, waiting_per_image=10)
+        tasks = [waiting(limiter, "a") for _ in range(5)]
         for number in range(5):
             await settled()
             assert [task.done() for task in tasks] == [True] * (number + 1) + [False] * (4 - number)
-            turns.give_back("a")
+            limiter.release("a")
 
     run(scenario)
 
 
 def test_a_busy_image_holds_up_no_other() -> None:
     async def scenario() -> None:
-        turns = Turns(at_once=2, waiting=100, waiting_per_image=100)
-        await turns.take("busy")
-        others = [waiting(turns, "busy") for _ in range(50)]
+        limiter = ConcurrencyLimiter(at_once=2, waiting=100, waiting_per_image=100)
+        await limiter.acquire("busy")
+        others = [waiting(limiter, "busy") for _ in range(50)]
         await settled()
-        await asyncio.wait_for(turns.take("quiet"), 1)
+        await asyncio.wait_for(limiter.acquire("quiet"), 1)
         assert not any(task.done() for task in others)
         for task in others:
             task.cancel()
@@ -56,14 +56,14 @@ def test_a_busy_image_holds_up_no_other() -> None:
 
 def test_no_more_at_once_than_there_is_room_for() -> None:
     async def scenario() -> None:
-        turns = Turns(at_once=2, waiting=10, waiting_per_image=10)
-        tasks = [waiting(turns, name) for name in ("a", "b", "c", None)]
+        limiter = ConcurrencyLimiter(at_once=2, waiting=10, waiting_per_image=10)
+        tasks = [waiting(limiter, name) for name in ("a", "b", "c", None)]
         await settled()
         assert [task.done() for task in tasks] == [True, True, False, False]
-        turns.give_back("a")
+        limiter.release("a")
         await settled()
         assert [task.done() for task in tasks] == [True, True, True, False]
-        turns.give_back("c")
+        limiter.release("c")
         await settled()
         assert all(task.done() for task in tasks)
 
@@ -73,18 +73,18 @@ def test_no_more_at_once_than_there_is_room_for() -> None:
 @pytest.mark.parametrize(("limits", "reason"), [((10, 2), "IMAGE_BUSY"), ((2, 10), "SCOPE_BUSY")])
 def test_those_for_whom_there_is_no_room_to_wait_are_refused_at_once(limits: tuple[int, int], reason: str) -> None:
     async def scenario() -> None:
-        turns = Turns(at_once=5, waiting=limits[0], waiting_per_image=limits[1])
-        await turns.take("a")
-        tasks = [waiting(turns, "a") for _ in range(2)]
+        limiter = ConcurrencyLimiter(at_once=5, waiting=limits[0], waiting_per_image=limits[1])
+        await limiter.acquire("a")
+        tasks = [waiting(limiter, "a") for _ in range(2)]
         await settled()
-        with pytest.raises(TryLaterError) as refused:
-            await turns.take("a")
+        with pytest.raises(RetryableError) as refused:
+            await limiter.acquire("a")
         assert (refused.value.code, refused.value.reason) == (Code.RESOURCE_EXHAUSTED, reason)
-        await turns.take("b")  # need not wait, so there is room
-        turns.give_back("a")
+        await limiter.acquire("b")  # need not wait, so there is room
+        limiter.release("a")
         await settled()
         assert [task.done() for task in tasks] == [True, False]
-        last = waiting(turns, "a")
+        last = waiting(limiter, "a")
         await settled()
         assert not last.done()
         for task in (*tasks, last):
@@ -98,13 +98,13 @@ def test_who_goes_away_gives_up_the_place(at_once: int) -> None:
     """Whether it waits for its image, or for room."""
 
     async def scenario() -> None:
-        turns = Turns(at_once=at_once, waiting=10, waiting_per_image=10)
-        await turns.take("a")
-        first, second = waiting(turns, "a"), waiting(turns, "a" if at_once > 1 else "b")
+        limiter = ConcurrencyLimiter(at_once=at_once, waiting=10, waiting_per_image=10)
+        await limiter.acquire("a")
+        first, second = waiting(limiter, "a"), waiting(limiter, "a" if at_once > 1 else "b")
         await settled()
         first.cancel()
         await settled()
-        turns.give_back("a")
+        limiter.release("a")
         await asyncio.wait_for(second, 1)
 
     run(scenario)
@@ -112,35 +112,35 @@ def test_who_goes_away_gives_up_the_place(at_once: int) -> None:
 
 def test_cancelled_while_its_turn_comes_nothing_is_lost() -> None:
     async def scenario() -> None:
-        turns = Turns(at_once=1, waiting=10, waiting_per_image=10)
-        await turns.take("a")
-        unlucky = waiting(turns, "a")
+        limiter = ConcurrencyLimiter(at_once=1, waiting=10, waiting_per_image=10)
+        await limiter.acquire("a")
+        unlucky = waiting(limiter, "a")
         await settled()
-        turns.give_back("a")
+        limiter.release("a")
         unlucky.cancel()
         await settled()
-        await asyncio.wait_for(turns.take("a"), 1)
+        await asyncio.wait_for(limiter.acquire("a"), 1)
 
     run(scenario)
 
 
 def test_images_that_nobody_calls_are_forgotten() -> None:
     async def scenario() -> None:
-        turns = Turns(at_once=1, waiting=10, waiting_per_image=10)
+        limiter = ConcurrencyLimiter(at_once=1, waiting=10, waiting_per_image=10)
         for number in range(100):
-            await turns.take(number)
-            late = waiting(turns, f"{number}")
+            await limiter.acquire(number)
+            late = waiting(limiter, f"{number}")
             await settled()
             late.cancel()
             await settled()
-            turns.give_back(number)
-        await turns.take(None)
+            limiter.release(number)
+        await limiter.acquire(None)
         for number in range(11):
-            tasks = [waiting(turns, f"refused-{number}-{other}") for other in range(11)]
+            tasks = [waiting(limiter, f"refused-{number}-{other}") for other in range(11)]
             await settled()
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
-        assert not turns._lanes  # noqa: SLF001 - there is nothing else to see it by
+        assert not limiter._image_locks  # noqa: SLF001 - there is nothing else to see it by
 
     run(scenario)

@@ -1,4 +1,4 @@
-"""Where drills take place: a cluster, a server of it, images to make snapshots of; and how long faults last there."""
+"""Where scenarios run: a cluster, its server, images to make snapshots of; and how long faults last there."""
 
 import tempfile
 from collections.abc import Iterator
@@ -17,9 +17,9 @@ from support.tools import Tools, write_scope
 from .network import HERE, THERE, Network, two_hosts
 from .traffic import Traffic
 
-__all__ = ["FULL", "SHORT", "Pace", "Scene", "Stage", "staged", "staged_on_two_hosts"]
+__all__ = ["FULL", "SHORT", "Environment", "Pace", "Trial", "running_environment", "staged_on_two_hosts"]
 
-# No drill takes away what it wrote.
+# No scenario takes away what it wrote.
 _ROOMY = replace(QUICK, osd_bytes=16 << 30)
 
 _IMAGE_BYTES = 16 << 20
@@ -48,7 +48,7 @@ SHORT = Pace(calm=0.5, frozen=3.0, down=1.0, images=8, replacements=20)
 
 
 @dataclass(frozen=True)
-class Stage:
+class Environment:
     """A cluster whose monitor commits at once, and a server that is its user's only client."""
 
     cluster: DevCluster
@@ -89,14 +89,14 @@ class Stage:
 
 
 @dataclass
-class Scene:
-    """A drill on a stage: its images and the calls on them, and two images that these leave alone.
+class Trial:
+    """One run of a scenario: its images and the calls on them, and two images that these leave alone.
 
-    What is removed by the drill itself is noted in ``gone``: an image (``pool/image``), or ``pool/image@snapshot``.
+    What is removed by the scenario itself is noted in ``gone``: an image (``pool/image``), or ``pool/image@snapshot``.
     ``at_end`` is unwound when no call is under way any more; ``wrong`` has what is found wrong besides the calls.
     """
 
-    stage: Stage
+    environment: Environment
     images: list[str]
     quiet_image: str
     witness: str
@@ -106,17 +106,17 @@ class Scene:
     wrong: list[str] = field(default_factory=list)
 
     @classmethod
-    def on(cls, stage: Stage) -> "Scene":
-        quiet_image, witness, *images = stage.new_images(2 + stage.pace.images)
-        return cls(stage, images, quiet_image, witness)
+    def on(cls, environment: Environment) -> "Trial":
+        quiet_image, witness, *images = environment.new_images(2 + environment.pace.images)
+        return cls(environment, images, quiet_image, witness)
 
     @property
     def tools(self) -> Tools:
-        return self.stage.tools
+        return self.environment.tools
 
     @property
     def cluster(self) -> DevCluster:
-        return self.stage.cluster
+        return self.environment.cluster
 
     def expect(self, holds: object, what: str) -> None:
         """Note that something is wrong unless it holds."""
@@ -125,21 +125,21 @@ class Scene:
 
 
 @contextmanager
-def staged(pace: Pace, shape: Shape = _ROOMY) -> Iterator[Stage]:
-    """Set a stage, on a cluster of its own."""
-    with tempfile.TemporaryDirectory(prefix="drill-") as name:
+def running_environment(pace: Pace, shape: Shape = _ROOMY) -> Iterator[Environment]:
+    """Make an environment, on a cluster of its own."""
+    with tempfile.TemporaryDirectory(prefix="scenario-") as name:
         folder = Path(name)
         with (
             booted(folder / "ceph", shape) as cluster,
             run_server(folder, write_scope(SCOPE, cluster)) as server,
         ):
-            yield Stage(cluster, server, folder, pace)
+            yield Environment(cluster, server, folder, pace)
 
 
 @contextmanager
-def staged_on_two_hosts(pace: Pace) -> Iterator[Stage]:
-    """Set a stage whose server is on another host than the cluster and the callers."""
-    with tempfile.TemporaryDirectory(prefix="drill-") as name, two_hosts() as (network, there):
+def staged_on_two_hosts(pace: Pace) -> Iterator[Environment]:
+    """Make an environment whose server is on another host than the cluster and the callers."""
+    with tempfile.TemporaryDirectory(prefix="scenario-") as name, two_hosts() as (network, there):
         folder = Path(name)
         listen = ("--insecure", f"--listen-http={THERE}:0", f"--listen-grpc={THERE}:0")
         with (
@@ -147,4 +147,4 @@ def staged_on_two_hosts(pace: Pace) -> Iterator[Stage]:
             run_server(folder, write_scope(SCOPE, cluster), *listen, prefix=there) as server,
         ):
             network.spare(*(int(address.rpartition(":")[2]) for address in (server.address, server.grpc_address)))
-            yield Stage(cluster, server, folder, pace, network)
+            yield Environment(cluster, server, folder, pace, network)

@@ -88,6 +88,7 @@ check-generated: .venv/installed ## Fail where the committed stubs are not what 
 docs: .venv/installed ## Write the pages that come from tables of the code and the tests
 	@PYTHONPATH=tests $(BIN)/python -m integration.states.page > docs/states.md
 	@PYTHONPATH=tests $(BIN)/python -m integration.documents.errors_page > docs/errors.md
+	@PYTHONPATH=tests $(BIN)/python -m integration.documents.configuration_page > docs/configuration.md
 
 lock: ## Resolve the dependencies of pyproject.toml anew
 	@tools=$$(mktemp -d); trap 'rm -rf "$$tools"' EXIT; \

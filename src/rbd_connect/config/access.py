@@ -108,7 +108,8 @@ class IssuerSettings(Section):
         None, description="The proxy through which keys are fetched. Proxies of the environment are never used."
     )
     algorithms: Annotated[tuple[Annotated[str, AfterValidator(_is_asymmetric)], ...], Field(min_length=1)] = Field(
-        ("RS256",), description="The algorithms that are accepted."
+        ("RS256",),
+        description="The accepted algorithms: RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA.",
     )
     leeway: Annotated[int, Field(ge=0, le=300)] = Field(30, description="Seconds by which clocks may differ.")
     required_claims: tuple[str, ...] = Field(

@@ -1,6 +1,8 @@
 """The pages that are written from tables say what the tables say, and links lead somewhere."""
 
+import json
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -45,8 +47,22 @@ def test_reasons_that_documents_name_exist(document: Path) -> None:
     assert {name for name in named - OTHERS if not name.startswith("RBD_CONNECT_")} <= REASONS.keys()
 
 
-# Kinds of details, and words of Linux.
-OTHERS = {"GROUP_SNAPSHOT", "MIRROR_SNAPSHOT", "TRASH_SNAPSHOT", "PR_SET_DUMPABLE", "RLIMIT_CORE"}
+# Kinds of details, words of Linux, and a variable of curl's.
+OTHERS = {"GROUP_SNAPSHOT", "MIRROR_SNAPSHOT", "TRASH_SNAPSHOT", "PR_SET_DUMPABLE", "RLIMIT_CORE", "CURL_CA_BUNDLE"}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_examples_can_be_parsed(document: Path) -> None:
+    for kind, text in re.findall(
+        r"^```(toml|bash|json)\n(.*?)^```$", document.read_text("utf-8"), re.DOTALL | re.MULTILINE
+    ):
+        match kind:
+            case "toml":
+                tomllib.loads(text)
+            case "json":
+                json.loads(text)
+            case _:
+                subprocess.run(["bash", "-n"], input=text, text=True, check=True)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -8,7 +8,7 @@ SHELL := /bin/bash
 PYTHON := /usr/bin/python3
 BIN := .venv/bin
 DEBIAN := ceph-mon ceph-mgr ceph-osd ceph-common python3-rados python3-rbd python3-venv curl
-DEBIAN_TEST := chromium haproxy iproute2 nginx-light
+DEBIAN_TEST := chromium haproxy iproute2 jq nginx-light
 DEBIAN_BENCH := nghttp2-client
 DEBIAN_CHAOS := iproute2
 GENERATED := src/otterscale
@@ -88,6 +88,7 @@ check-generated: .venv/installed ## Fail where the committed stubs are not what 
 docs: .venv/installed ## Write the pages that come from tables of the code and the tests
 	@PYTHONPATH=tests $(BIN)/python -m integration.states.page > docs/states.md
 	@PYTHONPATH=tests $(BIN)/python -m integration.documents.errors_page > docs/errors.md
+	@PYTHONPATH=tests $(BIN)/python -m integration.documents.configuration_page > docs/configuration.md
 
 lock: ## Resolve the dependencies of pyproject.toml anew
 	@tools=$$(mktemp -d); trap 'rm -rf "$$tools"' EXIT; \

@@ -17,7 +17,7 @@ from .workbench import Bench, Site
 
 __all__ = ["measure"]
 
-# What the bare binding does without: see the README on retries.
+# What the bare binding does without: see docs/api.md on retries.
 _OURS = ("lock", "unlock")
 _PHASES = ("open", "lock", "create", "unlock", "refresh", "usage", "close")
 _TARGETS = {0.01: "at most 1.15", 1.0: "at most 1.02"}

@@ -1,4 +1,4 @@
-"""Clusters for tests, benches and drills: with the pool rbd, and the user that the README tells of."""
+"""Clusters for tests, benches and drills: with the pool rbd, and the user of docs/quickstart.md."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

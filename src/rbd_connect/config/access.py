@@ -85,8 +85,8 @@ class AuthSettings(Section):
     )
     certificate_name: CertificateName | None = Field(
         None,
-        description="The name in a client's certificate that is its subject, certificate:NAME, where no token is "
-        "shown: cn, or the one alternative name that is dns, email or uri. Needs client_ca.",
+        description="The name in a client's certificate that becomes the subject certificate:NAME if the client "
+        "sends no token: cn, or the one alternative name of the kind dns, email or uri. Needs client_ca.",
     )
 
 
@@ -94,20 +94,26 @@ class IssuerSettings(Section):
     """An issuer of JWTs, by OpenID Connect."""
 
     issuer: Name = Field(description="The claim iss of its tokens.")
-    audience: Name = Field(description="What the claim aud must have: the name of this server with the issuer.")
-    jwks: Annotated[str, AfterValidator(_jwks), PathOrUrl] | None = Field(
-        None, description="Its public keys: a URL, or a file; else what the issuer's address tells (discovery)."
+    audience: Name = Field(
+        description="The value that the claim aud must contain: the name of this server at the issuer."
     )
-    jwks_ca: ReadableFile | None = Field(None, description="The authority of the URL's certificate; else the system's.")
+    jwks: Annotated[str, AfterValidator(_jwks), PathOrUrl] | None = Field(
+        None,
+        description="The issuer's public keys: a URL or a file. If unset, they are found by OpenID Connect discovery.",
+    )
+    jwks_ca: ReadableFile | None = Field(
+        None, description="The authority of the certificate of the jwks URL. If unset, the system's."
+    )
     proxy: Annotated[str, AfterValidator(_proxy)] | None = Field(
-        None, description="The proxy by which keys are fetched; the environment's is never used."
+        None, description="The proxy through which keys are fetched. Proxies of the environment are never used."
     )
     algorithms: Annotated[tuple[Annotated[str, AfterValidator(_is_asymmetric)], ...], Field(min_length=1)] = Field(
-        ("RS256",), description="The algorithms that are accepted."
+        ("RS256",),
+        description="The accepted algorithms: RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA.",
     )
-    leeway: Annotated[int, Field(ge=0, le=300)] = Field(30, description="Seconds that clocks may differ.")
+    leeway: Annotated[int, Field(ge=0, le=300)] = Field(30, description="Seconds by which clocks may differ.")
     required_claims: tuple[str, ...] = Field(
-        (), description="Claims that must be there, besides exp, iss, aud, subject_claim."
+        (), description="Claims that a JWT must have, besides exp, iss, aud and subject_claim."
     )
     subject_claim: Name = Field("sub", description="The claim that names the subject.")
 
@@ -130,14 +136,24 @@ class IssuerSettings(Section):
 class GrantSettings(Section):
     """Who may do what, where. Names are globs: ``*``, ``?``, ``[abc]``."""
 
-    subjects: Annotated[tuple[Name, ...], BeforeValidator(one_or_more)] = ()
-    issuer: str | None = None
-    claims: dict[str, Names] = Field(default_factory=dict)
-    actions: Annotated[tuple[Literal[Action, "*", "image.*"], ...], BeforeValidator(one_or_more), Field(min_length=1)]
-    scopes: Names
-    pools: Names
-    namespaces: Annotated[tuple[str, ...], BeforeValidator(one_or_more), Field(min_length=1)] = ("",)
-    images: Names
+    subjects: Annotated[tuple[Name, ...], BeforeValidator(one_or_more)] = Field(
+        (), description="The subjects that get the grant, as globs. A grant needs subjects or claims."
+    )
+    issuer: str | None = Field(None, description="The issuer whose claims are compared: NAME of [issuers.NAME].")
+    claims: dict[str, Names] = Field(
+        default_factory=dict,
+        description="Claims that a JWT of this issuer must have: each with one of the "
+        "given values, compared as they are.",
+    )
+    actions: Annotated[
+        tuple[Literal[Action, "*", "image.*"], ...], BeforeValidator(one_or_more), Field(min_length=1)
+    ] = Field(description=f"The allowed actions: {', '.join(ACTIONS)}; image.* for the last three, * for all.")
+    scopes: Names = Field(description="The scopes, as globs.")
+    pools: Names = Field(description="The pools, as globs.")
+    namespaces: Annotated[tuple[str, ...], BeforeValidator(one_or_more), Field(min_length=1)] = Field(
+        ("",), description='The namespaces, as globs; "" is the default namespace.'
+    )
+    images: Names = Field(description="The images, as globs.")
 
     @model_validator(mode="after")
     def _says_to_whom(self) -> Self:
@@ -149,7 +165,9 @@ class GrantSettings(Section):
 
 
 class SubjectSettings(Section):
-    in_flight: PositiveInt = Field(128, description="Calls that one subject may have in flight.")
+    in_flight: PositiveInt = Field(
+        128, description="Calls that one subject may have in flight. Without authentication there is no such limit."
+    )
     rate: NonNegativeInt = Field(
-        0, description="Calls a second that one subject may begin, and as many at once; 0 is without bound."
+        0, description="Calls per second that one subject may begin, and the size of a burst. 0 means no limit."
     )

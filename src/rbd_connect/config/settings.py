@@ -55,23 +55,22 @@ __all__ = [
 
 class ListenSettings(Section):
     http: ListenAddress = Field(
-        Address("127.0.0.1", 8080), description="Where Connect and gRPC-Web are served, HOST:PORT or unix:PATH."
+        Address("127.0.0.1", 8080), description="Address of Connect and gRPC-Web, HOST:PORT or unix:PATH."
     )
-    grpc: ListenAddress = Field(
-        Address("127.0.0.1", 50051), description="Where gRPC is served, HOST:PORT or unix:PATH."
-    )
+    grpc: ListenAddress = Field(Address("127.0.0.1", 50051), description="Address of gRPC, HOST:PORT or unix:PATH.")
     probes: ListenAddress | None = Field(
         None,
-        description="Where /healthz and /readyz are served alone, HOST:PORT or unix:PATH: without TLS, credentials or "
-        "any name. They are served with the calls, too.",
+        description="Address for /healthz and /readyz alone, HOST:PORT or unix:PATH: without TLS, without credentials, "
+        "and "
+        "without the names of scopes. The http address serves both probes, too.",
     )
     drain_delay: NonNegativeInt = Field(
         0,
-        description="Seconds for which calls are still taken once the server is told to stop, while /readyz and gRPC's "
-        "health say no.",
+        description="Seconds for which the server still accepts calls after it is told to stop. Meanwhile /readyz and "
+        "gRPC's health say that it is not ready.",
     )
     drain_timeout: PositiveInt = Field(
-        30, description="Seconds that calls in flight have to end once the server is told to stop."
+        30, description="Seconds that calls in flight have to end after the server is told to stop."
     )
 
     def clashes(self) -> Iterator[tuple[str, str]]:
@@ -84,48 +83,51 @@ class ListenSettings(Section):
 
 class LimitSettings(Section):
     message_bytes: Annotated[int, Field(ge=1024, le=1 << 24)] = Field(
-        64 * 1024, description="Bytes that a message may have, decompressed or not."
+        64 * 1024, description="Bytes that a request's message may have, compressed or decompressed."
     )
     header_timeout: PositiveInt = Field(10, description="Seconds that a client has to send a request's headers.")
     body_timeout: PositiveInt = Field(30, description="Seconds that a client has to send a request's body.")
     idle_timeout: PositiveInt = Field(75, description="Seconds that a connection is kept open between requests.")
     connections: PositiveInt = Field(
         2048,
-        description="Connections for HTTP at the most. Then those that have waited longest for a request are closed.",
+        description="HTTP connections at most. Beyond, the server closes those that have waited longest for a request.",
     )
     grpc_connections: PositiveInt = Field(
-        16384, description="Connections for gRPC at the most. More are refused: silent ones end after header_timeout."
+        16384, description="gRPC connections at most. More are refused; silent ones end after header_timeout."
     )
-    handshakes: PositiveInt = Field(512, description="TLS handshakes at a time; then the oldest are given up.")
-    header_lines: PositiveInt = Field(128, description="Headers that a request may have.")
+    handshakes: PositiveInt = Field(
+        512, description="TLS handshakes at a time, for HTTP. Beyond, the server gives up the oldest."
+    )
+    header_lines: PositiveInt = Field(128, description="Header lines that a request may have.")
     chunks: PositiveInt = Field(1024, description="Chunks in which the body of a request may come.")
     linger_timeout: PositiveInt = Field(
         10,
         description="Seconds for which the rest of a refused request is read and dropped, so that its answer arrives.",
     )
     linger_bytes: PositiveInt = Field(
-        8 << 20, description="Bytes of the rest of a refused request that are read and dropped at the most."
+        8 << 20, description="Bytes of the rest of a refused request that are read and dropped at most."
     )
-    streams: PositiveInt = Field(256, description="gRPC calls at a time on one connection; more wait there.")
+    streams: PositiveInt = Field(256, description="gRPC calls at a time on one connection; more wait.")
     watches: PositiveInt = Field(
-        256, description="Streams of gRPC's health and reflection at a time; more are refused."
+        256, description="Streams of gRPC's health and reflection services at a time; more are refused."
     )
     connection_age: PositiveInt = Field(
-        1800, description="Seconds after which a connection takes no more requests, so that clients find other servers."
+        1800,
+        description="Seconds after which a connection accepts no more requests, so that clients find other servers.",
     )
 
 
 class TlsSettings(Section):
     certificate: ReadableFile | None = Field(
         None,
-        description="The server's certificate and those that lead to its authority, PEM. Serves TLS on both listeners.",
+        description="The server's certificate and the chain to its authority, PEM. Enables TLS on both listeners.",
     )
     key: SecretFile | None = Field(None, description="The certificate's private key, PEM.")
     client_ca: ReadableFile | None = Field(
-        None, description="Authorities, PEM: clients must show a certificate that one of them signed, as well."
+        None, description="Authorities, PEM. Clients must also show a certificate that one of them signed."
     )
     client_ca_on: Annotated[tuple[Literal["http", "grpc"], ...], BeforeValidator(words)] = Field(
-        ("http", "grpc"), description="The listeners on which clients must: http, grpc, or both with a comma."
+        ("http", "grpc"), description="The listeners on which clients must show a certificate: http, grpc, or both."
     )
 
     @model_validator(mode="after")
@@ -140,15 +142,19 @@ class TlsSettings(Section):
 class ProxySettings(Section):
     trusted: Annotated[tuple[Network, ...], BeforeValidator(words)] = Field(
         (),
-        description="Networks of proxies that are believed when they say whom they speak for: 10.1.2.0/24, several "
-        "with commas; unix is whoever comes by a socket in the file system.",
+        description="Networks of proxies whose headers about the client are used, like 10.1.2.0/24; unix stands for "
+        "every "
+        "client of a socket in the file system.",
     )
     header: Literal["x-forwarded-for", "forwarded"] = Field(
         "x-forwarded-for",
-        description="How they say it: x-forwarded-for, with X-Forwarded-Proto, or forwarded. The other is not read.",
+        description="The header to read: x-forwarded-for, with X-Forwarded-Proto, or "
+        "forwarded. The other one is ignored.",
     )
     proxy_protocol: bool = Field(
-        default=False, description="On the HTTP listener, they begin each connection with the PROXY protocol, 1 or 2."
+        default=False,
+        description="Trusted proxies begin each connection to the http address with the "
+        "PROXY protocol, version 1 or 2.",
     )
 
     @model_validator(mode="after")
@@ -163,10 +169,11 @@ HeaderName = Annotated[str, StringConstraints(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-
 
 class CorsSettings(Section):
     origins: Annotated[tuple[Origin, ...], BeforeValidator(words)] = Field(
-        (), description="Origins whose pages browsers let call: https://console.example.com, several with commas."
+        (), description="Origins whose pages may call from a browser, like https://console.example.com."
     )
     headers: Annotated[tuple[HeaderName, ...], BeforeValidator(words)] = Field(
-        (), description="Headers that these pages may send besides those of Connect, gRPC-Web and traces."
+        (),
+        description="Headers that these pages may send besides those of Connect, gRPC-Web, traceparent and tracestate.",
     )
 
 
@@ -178,18 +185,20 @@ class ConnectSettings(Section):
 
 class AuditSettings(Section):
     file: Path | None = Field(
-        None, description="A regular file, where each change is noted, a JSON line; on standard output, if unset."
+        None, description="A regular file for the audit, one JSON line for each change. If unset, standard output."
     )
 
 
 class CallSettings(Section):
-    at_once: PositiveInt = Field(256, description="Calls into librbd at a time, for each scope; each takes a thread.")
-    waiting: PositiveInt = Field(1024, description="Calls that may wait, for each scope; more are refused at once.")
+    at_once: PositiveInt = Field(
+        256, description="Calls into librbd at a time in each scope. Each takes a thread of the scope's worker process."
+    )
+    waiting: PositiveInt = Field(1024, description="Calls that may wait in each scope; more are refused at once.")
     waiting_per_image: PositiveInt = Field(
         256, description="Calls that may wait for another on the same image; more are refused at once."
     )
-    default_timeout: PositiveInt = Field(60, description="Seconds until the deadline of a call that has none.")
-    max_timeout: PositiveInt = Field(3600, description="Seconds until the deadline of a call at the most.")
+    default_timeout: PositiveInt = Field(60, description="Seconds until the deadline of a call that gives none.")
+    max_timeout: PositiveInt = Field(3600, description="Seconds until the deadline of any call at most.")
 
     def seconds(self, asked: float | None) -> float:
         """Give the time for a call that asked for some, or for none."""
@@ -199,7 +208,8 @@ class CallSettings(Section):
 class UsageSettings(Section):
     diff_budget: NonNegativeInt = Field(
         4_096,
-        description="Without a valid object map: compute used bytes for at most so many objects, else leave unset.",
+        description="Objects up to which used bytes of an image without a valid object map "
+        "are computed; else they are unset.",
     )
 
 
@@ -220,10 +230,10 @@ class ScopeSettings(Section):
     client: Annotated[str, StringConstraints(pattern=r"^client\..+$")] = Field(
         "client.rbd-connect", description="The Ceph user to connect as."
     )
-    keyring: SecretFile | None = Field(None, description="The user's keyring; where librados searches, if unset.")
+    keyring: SecretFile | None = Field(None, description="The user's keyring. If unset, librados searches for it.")
     namespaces: Annotated[tuple[PoolNamespace, ...], BeforeValidator(words)] = Field(
         (),
-        description="Namespaces, POOL/NAMESPACE, whose images are listed although the user may not list a pool's own.",
+        description="Namespaces, POOL/NAMESPACE, to list where the Ceph user may not list the namespaces of a pool.",
     )
 
 
@@ -249,7 +259,8 @@ class Settings(Section):
     grants: tuple[GrantSettings, ...] = ()
     insecure: bool = Field(
         default=False,
-        description="Let everybody in who can reach the server, and take tokens that come over the network in clear.",
+        description="Serve every client that can reach the server, also without "
+        "authentication, and accept tokens without TLS.",
     )
     scopes: dict[str, ScopeSettings]
 

@@ -1,4 +1,4 @@
-"""A cluster of one's own: the README's steps as they are pasted, and keys that every user of the machine may open."""
+"""An own cluster: the steps of docs/quickstart.md as pasted, and keys that every user of the machine may open."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from support.server import run_server, start_and_fail
 from support.tools import Tools
 from support.waiting import wait_until
 
-README = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+QUICKSTART = (Path(__file__).parents[3] / "docs" / "quickstart.md").read_text(encoding="utf-8")
 USER = "client.own"
 
 
@@ -116,11 +116,11 @@ def test_what_may_be_mended_later_is_warned_of(tmp_path: Path, text: str, told: 
     assert told in log
 
 
-def test_the_steps_of_the_readme_make_a_user_that_the_server_takes(
+def test_the_steps_of_the_quickstart_make_a_user_that_the_server_takes(
     cluster: DevCluster, tools: Tools, tmp_path: Path
 ) -> None:
     """As pasted, but for the folder /etc/ceph, and with the umask that is usual."""
-    (steps,) = re.findall(r"## Your own cluster\n.*?```console\n(.*?)```", README, re.DOTALL)
+    (steps,) = re.findall(r"## Create a Ceph user\n.*?```console\n(.*?)```", QUICKSTART, re.DOTALL)
     folder = tmp_path / "etc"
     folder.mkdir()
     shutil.copy(cluster.conf, folder / "ceph.conf")

@@ -22,7 +22,7 @@ _WRITES = 8
 def fill(cluster: DevCluster) -> None:
     """Make all of it, in a cluster that has none of it yet."""
     cluster.create_pool(POOL)
-    # What the server needs, and nothing more: see the README on running against one's own cluster.
+    # What the server needs, and nothing more: see docs/quickstart.md.
     cluster.create_user(CLIENT, mon="profile rbd", osd=f"profile rbd pool={POOL}")
     with rados.Rados(conffile=str(cluster.conf), name=CLIENT) as connection, connection.open_ioctx(POOL) as ioctx:
         rbd.RBD().namespace_create(ioctx, NAMESPACE)

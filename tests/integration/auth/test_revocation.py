@@ -110,7 +110,7 @@ def test_commands_beside_each_other_lose_nothing(tmp_path: Path) -> None:
     script = """
 import sys
 from pathlib import Path
-from rbd_connect.access import tokens
+from rbd_connect.auth import tokens
 path = Path(sys.argv[1])
 for number in range(20):
     _, entry = tokens.new_token(f"{sys.argv[2]}-{number}", None)

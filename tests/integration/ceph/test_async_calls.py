@@ -17,7 +17,7 @@ _LET_GO = """
 import gc, sys, time
 from functools import partial
 import rados
-from rbd_connect.ceph.reply import BoundedReply, Keys, KeysReply, Reply, are_unanswered, open_handle
+from rbd_connect.ceph.objects.async_calls import BoundedReply, Keys, KeysReply, Reply, are_unanswered, open_handle
 
 KINDS = {
     "bounded": lambda ioctx: BoundedReply(partial(ioctx.aio_read, "an object", 4096, 0)),
@@ -66,5 +66,5 @@ def test_calls_that_were_let_go_of_end_in_peace(cluster: DevCluster, tools: Tool
 
 
 def test_the_server_opens_pools_so_that_they_stay_open_for_their_calls() -> None:
-    opens = [path.name for path in Path(ceph.__path__[0]).glob("*.py") if ".open_ioctx" in path.read_text()]
-    assert opens == ["reply.py"]
+    opens = [path.name for path in Path(ceph.__path__[0]).rglob("*.py") if ".open_ioctx" in path.read_text()]
+    assert opens == ["async_calls.py"]

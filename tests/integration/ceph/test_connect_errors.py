@@ -22,8 +22,9 @@ USER = "client.connects"
 _CONNECT = """
 import json, sys
 from pathlib import Path
-from rbd_connect.ceph.cluster import Cluster, ClusterConfig
-from rbd_connect.ceph.connecting import NotConnectedError
+from rbd_connect.ceph.cluster.connection import Cluster
+from rbd_connect.ceph.errnos import NotConnectedError
+from rbd_connect.config.cluster import ClusterConfig
 
 conf, client, keyring = sys.argv[1:]
 path = Path(keyring) if keyring else None

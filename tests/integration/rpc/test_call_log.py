@@ -24,7 +24,9 @@ from support.tools import Tools, frozen, held_up, write_scope
 from support.waiting import wait_until
 
 Headers = list[tuple[str, str]]
-_CALL = re.compile(r" rbd_connect\.front: \w+ \w+.* in (?P<whole>[\d.]+) ms \((?P<parts>.*?)\) request (?P<id>\S+) by ")
+_CALL = re.compile(
+    r" rbd_connect\.rpc\.pipeline: \w+ \w+.* in (?P<whole>[\d.]+) ms \((?P<parts>.*?)\) request (?P<id>\S+) by "
+)
 
 
 @pytest.fixture(scope="module")

@@ -25,14 +25,14 @@ class Policy:
         """Raises StartError."""
         self._settings = settings
         self._in_force = (Authentication(settings), Grants(settings.grants))
-        self._places = SubjectLimits(settings.subjects)
+        self._subject_limits = SubjectLimits(settings.subjects)
         self._warn()
 
     def replace(self, settings: Settings) -> None:
         """Put other settings in force. Raises StartError; then those before stay so."""
         authentication, _ = self._in_force
         self._in_force = (Authentication(settings, authentication), Grants(settings.grants))
-        self._places.change(settings.subjects)
+        self._subject_limits.change(settings.subjects)
         self._settings = settings
         self._warn()
 
@@ -54,7 +54,7 @@ class Policy:
 
     def acquire(self, identity: Identity) -> Admission:
         """Count a call. Raises RetryableError where the caller has too many."""
-        return Admission() if identity is ANYBODY else self._places.acquire(identity.subject)
+        return Admission() if identity is ANYBODY else self._subject_limits.acquire(identity.subject)
 
     def _warn(self) -> None:
         """Say in the log what is granted to nobody, or nowhere, and may be meant for somebody; and what ends soon."""

@@ -19,7 +19,7 @@ _BINDINGS = (
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """End with one line, and no traceback, where the cause is the user's to mend."""
+    """End with one line, and no traceback, where the user can correct the cause."""
     try:
         yield
     except ImportError as error:

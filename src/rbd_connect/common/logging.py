@@ -147,7 +147,7 @@ async def settled() -> None:
 
 
 def _take_all() -> None:
-    """Log warnings, and exceptions that end the program or a thread: their texts may be a stranger's too."""
+    """Log warnings, and exceptions that end the program or a thread: their texts may come from a client."""
     logging.captureWarnings(capture=True)
     log = logging.getLogger(__name__)
 

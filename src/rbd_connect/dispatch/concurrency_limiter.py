@@ -34,7 +34,7 @@ class ConcurrencyLimiter:
         self._image_locks: dict[Hashable, _ImageLock] = {}
 
     async def acquire(self, image: Hashable | None) -> None:
-        """Wait for a turn; cancelled meanwhile, the place is given up. ``image`` is None for what needs no lane.
+        """Wait for a turn; cancelled meanwhile, nothing is held. ``image`` is None for a call that needs no image lock.
 
         Raises RetryableError where too many wait already.
         """
@@ -67,7 +67,7 @@ class ConcurrencyLimiter:
         return f"{self._running} calls have their turn, {self._waiting} wait, on {len(self._image_locks)} images"
 
     async def _acquire(self, image_lock: _ImageLock | None) -> None:
-        """Take the lane first: who waits for an image holds nobody up."""
+        """Acquire the image lock first, so that a call that waits for an image holds no slot."""
         if image_lock is None:
             await self._slots.acquire()
             return

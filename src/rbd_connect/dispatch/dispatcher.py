@@ -1,6 +1,6 @@
-"""The only door to Ceph: so many calls at a time in each scope, each image's in turn, all in the scope's worker.
+"""The only way to Ceph: a scope runs a limited number of calls at a time, one for each image, in its worker process.
 
-So a sick cluster fills only its own scope, and a slow image only its own lane.
+So a sick cluster fills only its own scope, and a slow image only its own queue.
 """
 
 import asyncio

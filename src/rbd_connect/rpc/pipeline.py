@@ -35,7 +35,7 @@ __all__ = ["Pipeline"]
 
 _log = logging.getLogger(__name__)
 
-# So long a stranger waits for his answer: who tries one credential after the other takes the less from others.
+# The pause before the answer to an unauthenticated client, so that guessing credentials costs other clients less.
 _UNAUTHENTICATED_PAUSE_SECONDS = 0.05
 # The oldest of those in flight that are told of one by one.
 _MOST_LISTED = 500
@@ -101,7 +101,7 @@ class Pipeline:
             await self._settled()
 
     async def granted(self, caller: Caller, seconds: float) -> Granted | None:
-        """Say what is granted to who asks for no method; nothing to a stranger, or where it is not known in time."""
+        """Return what is granted to a client that calls no method; None if unauthenticated, or not known in time."""
         try:
             async with asyncio.timeout(seconds):
                 identity = await self._policy.identity(caller.authorizations, caller.connection)

@@ -24,7 +24,7 @@ def check_keys(settings: Settings) -> None:
     """Raise StartError where every user of this machine may open the file with a scope's key.
 
     The settings may name the file, or librados may find it by the scope's conf: the answer is the same. A conf that
-    cannot be read, or a key that is missing, may be mended while the server runs: the log warns of them.
+    cannot be read, or a key that is missing, can be corrected while the server runs: the log warns of them.
     """
     for config in scope_configs(settings):
         place = settings.origins.place("scopes", config.scope)

@@ -37,7 +37,7 @@ class Proxies:
     def caller(
         self, peer: Peer, values: Values, *, with_tls: bool, certificate: bytes | None
     ) -> tuple[Peer, PeerConnection]:
-        """Say who calls, and by which door. ``values`` gives the headers of a name.
+        """Return the caller and its connection. ``values`` gives the headers of a name.
 
         ``with_tls`` and ``certificate`` are those of our own connection. A trusted proxy's certificate is its own, and
         not that of the client for whom it speaks.

@@ -8,6 +8,7 @@ from queue import Empty, SimpleQueue
 import pytest
 
 from rbd_connect.ceph.listing import image_reads
+from rbd_connect.ceph.listing.attended_time import AttendedTime
 from rbd_connect.ceph.listing.image_reads import ImageReads, Result
 from rbd_connect.ceph.listing.unanswered import Unanswered
 from rbd_connect.ceph.pools.pool_namespace import PoolNamespace
@@ -54,7 +55,7 @@ class Cluster:
 
     def list(self, names: Mapping[PoolNamespace, list[str]]) -> dict[PoolNamespace, Mapping[str, Result]]:
         events: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        reads = ImageReads(self.read, events, self.unanswered)
+        reads = ImageReads(self.read, events, self.unanswered, AttendedTime(longest_step=0.01))
         found: dict[PoolNamespace, Mapping[str, Result]] = {}
         for place, of_place in names.items():
             reads.add(place, of_place, lambda results, place=place: found.update({place: results}))  # type: ignore[misc]

@@ -72,7 +72,7 @@ def delete(pool: OpenPool, spec: ImageSpec) -> None:
 
 
 def _look(pool: OpenPool, spec: ImageSpec) -> _Look:
-    """Look at all that can keep an image from being deleted. Raises ServiceError for what time does not mend."""
+    """Check all that can keep an image from being deleted. Raises ServiceError where waiting does not help."""
     try:
         with opened(pool, spec, read_only=True) as image:
             error = replica_error(image) or migration_error(pool, image, spec) or group_error(pool, image, spec)

@@ -20,7 +20,6 @@ __all__ = ["NameReads", "NoAnswerError"]
 
 _PATIENCE_SECONDS = 5.0  # for each page
 _PATIENCE_WITH_THE_LATE_SECONDS = 1.0  # where an earlier question is open still
-_LONGEST_STEP_SECONDS = 0.2  # whoever lists looks ten times a second
 # librados begins 1,024 operations without waiting, for all that a process does (objecter_inflight_ops).
 _MOST_AT_ONCE = 128
 _MOST_OPEN = 384
@@ -49,10 +48,10 @@ class _Reading:
 class NameReads:
     """Directories that are read. Its methods are for one thread, which also calls what comes into ``events``."""
 
-    def __init__(self, events: "SimpleQueue[Callable[[], None]]", unanswered: Unanswered) -> None:
+    def __init__(self, events: "SimpleQueue[Callable[[], None]]", unanswered: Unanswered, time: AttendedTime) -> None:
         self._events = events
         self._unanswered = unanswered
-        self._time = AttendedTime(longest_step=_LONGEST_STEP_SECONDS)
+        self._time = time
         self._waiting: deque[_Reading] = deque()
         self._asked: dict[_Reading, None] = {}
 

@@ -23,6 +23,7 @@ from rbd_connect.ceph.workarounds.migration_source import is_source_barred
 from rbd_connect.common.call_context import phase
 from rbd_connect.model.resources import Image
 
+from .attended_time import AttendedTime
 from .directory_reads import NameReads
 from .image_reads import ImageReads, Result
 from .omissions import Unlisted, check_something_was_read, report
@@ -101,8 +102,9 @@ class _Listing:
         self._scope = scope
         self._diff_budget = diff_budget
         self._events: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self._names = NameReads(self._events, unanswered)
-        self._images = ImageReads(self._read, self._events, unanswered)
+        time = AttendedTime(longest_step=2 * _LOOK_SECONDS)
+        self._names = NameReads(self._events, unanswered, time)
+        self._images = ImageReads(self._read, self._events, unanswered, time)
         self._units: dict[PoolNamespace, _Unit] = {}
 
     @property

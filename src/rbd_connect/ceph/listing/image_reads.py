@@ -122,7 +122,9 @@ class _Hung:
 class ImageReads:
     """Images that are read. Its methods are for one thread, which also calls what comes into ``events``."""
 
-    def __init__(self, read: Read, events: "SimpleQueue[Callable[[], None]]", unanswered: Unanswered) -> None:
+    def __init__(
+        self, read: Read, events: "SimpleQueue[Callable[[], None]]", unanswered: Unanswered, time: AttendedTime
+    ) -> None:
         self._read = read
         self._events = events
         self._unanswered = unanswered
@@ -131,8 +133,8 @@ class ImageReads:
         self._tasks: SimpleQueue[_Reading | None] = SimpleQueue()
         self._threads = 0
         self._busy = 0
-        self._time = AttendedTime(longest_step=2 * _LOOK_SECONDS)
-        self._moved = 0.0  # when one began or ended
+        self._time = time
+        self._moved = time.now  # when one began or ended
         self._looked = float("-inf")
 
     @property

@@ -1,7 +1,8 @@
 """Room for connections: so many and no more, and where it is full, the one that has waited longest gives way.
 
-So a stranger who opens connections and sends nothing takes them from himself: whoever sends a request is served before
-his turn to give way comes. Nor do those take any who were answered, and do not end their side.
+So a client that opens connections and sends nothing takes them only from itself: a client that sends a request is
+served before its connection has to give way. Connections that were answered, and whose clients do not end them, give
+way first.
 """
 
 from typing import TYPE_CHECKING

@@ -19,7 +19,7 @@ __all__ = ["Readiness", "Seen", "State"]
 
 _FRESH_SECONDS = 0.1
 _PATIENCE_SECONDS = 0.5
-# A cluster that is busy may be silent for a moment. Its calls are as good as anywhere else then.
+# A cluster or a machine that is busy may be silent for a moment. Its calls are as good as anywhere else then.
 _SILENCE_SECONDS = 5.0
 
 
@@ -64,8 +64,8 @@ class Readiness:
     async def look(self, patience: float = _PATIENCE_SECONDS) -> Seen:
         """Say what is known. It takes half a second at the most, however long the clusters take.
 
-        Calls are to be sent here where a scope at least is connected and its OSDs were not silent for five seconds, and
-        the server goes on.
+        Calls are to be sent here if at least one scope is connected and answered within the last five seconds, and the
+        server goes on.
         """
         running = [probe.start() for probe in self._probes.values()]
         if running:
@@ -101,9 +101,9 @@ class _Probe:
         match self.state:
             case State.CONNECTED:
                 return True
-            case State.OSDS_NOT_ANSWERING:
-                return time.monotonic() - self._heard < _SILENCE_SECONDS
-        return False
+            case State.NOT_CONNECTED:
+                return False
+        return self._last is not State.NOT_CONNECTED and time.monotonic() - self._heard < _SILENCE_SECONDS
 
     async def _run(self) -> None:
         began = time.monotonic()

@@ -1,6 +1,8 @@
 """/healthz and /readyz, on clusters that are well, frozen, and not there at all."""
 
 import json
+import os
+import signal
 import socket
 import time
 from collections.abc import Callable
@@ -9,7 +11,7 @@ from pathlib import Path
 from rbd_connect.devcluster import DevCluster
 from support.access import Tokens, grant, wrong_token
 from support.issuer import AUDIENCE, ISSUER, Issuer
-from support.server import Server, run_server
+from support.server import Server, run_server, workers_of
 from support.tools import Tools, frozen, write_scope
 from support.waiting import wait_until
 from support.wire import connected
@@ -84,6 +86,23 @@ def test_osds_that_are_silent_are_told_at_once_and_end_readiness_when_they_stay_
         assert time.monotonic() - silent > 3
         assert json.loads(get(server, "/readyz")[1])["scopes"] == {"test": "OSDs not answering"}
     wait_until(says(server, test="connected"))
+
+
+def test_a_probe_that_takes_long_ends_readiness_when_it_takes_too_long(cluster: DevCluster, tmp_path: Path) -> None:
+    """A machine that is busy answers later than a probe waits; its calls are as good as anywhere else."""
+    with run_server(tmp_path, write_scope("test", cluster)) as server:
+        wait_until(says(server, test="connected"))
+        (worker,) = workers_of(server)
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            wait_until(lambda: json.loads(get(server, "/readyz")[1])["scopes"] == {"test": "not answering"})
+            silent = time.monotonic()
+            assert get(server, "/readyz")[0] == 200
+            wait_until(lambda: get(server, "/readyz")[0] == 503, 20)
+            assert time.monotonic() - silent > 3
+        finally:
+            os.kill(worker, signal.SIGCONT)
+        wait_until(says(server, test="connected"))
 
 
 def test_other_methods_are_no_probes(server: Server) -> None:

@@ -21,7 +21,7 @@ from support.access import Tokens, bearer, grant
 from support.clients import CALLS
 from support.images import NewImage
 from support.proxies import envoy, free_ports, haproxy, nginx
-from support.server import Server, run_server
+from support.server import Server, is_ready, run_server
 from support.tools import Tools, write_scope
 from support.waiting import wait_until
 from support.wire import HTTP, Request, connected, framed, http1_bytes, read_http1, send, valid
@@ -416,16 +416,18 @@ def test_a_rolling_restart_loses_no_call(cluster: DevCluster, tmp_path: Path) ->
     with (
         run_server(tmp_path / "one", settings, "--listen-drain-delay=6") as one,
         run_server(tmp_path / "two", settings) as two,
-        haproxy(tmp_path / "haproxy", ROLLING.format(*ports, one=one.address, two=two.address), ports),
     ):
-        wait_until(lambda: sent(f"127.0.0.1:{ports[0]}", valid("connect-json"))[2] == "SCOPE_NOT_FOUND")
-        callers = [threading.Thread(target=go_on) for _ in range(4)]
-        for caller in callers:
-            caller.start()
-        one.process.send_signal(signal.SIGTERM)
-        assert one.process.wait(30) == 0
-        ending.set()
-        for caller in callers:
-            caller.join(30)
+        # HAProxy takes a server out at the first check that fails, as one does that comes before it has connected.
+        wait_until(lambda: is_ready(one) and is_ready(two))
+        with haproxy(tmp_path / "haproxy", ROLLING.format(*ports, one=one.address, two=two.address), ports):
+            wait_until(lambda: sent(f"127.0.0.1:{ports[0]}", valid("connect-json"))[2] == "SCOPE_NOT_FOUND")
+            callers = [threading.Thread(target=go_on) for _ in range(4)]
+            for caller in callers:
+                caller.start()
+            one.process.send_signal(signal.SIGTERM)
+            assert one.process.wait(30) == 0
+            ending.set()
+            for caller in callers:
+                caller.join(30)
     assert failures == []
     assert made > 100
